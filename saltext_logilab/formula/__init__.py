@@ -1,0 +1,1 @@
+"""The formulas and example pillars that travel in the wheel."""

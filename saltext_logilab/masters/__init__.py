@@ -1,0 +1,1 @@
+"""Several masters as one: what is decided on one takes effect on all of them."""
