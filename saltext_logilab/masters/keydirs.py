@@ -10,10 +10,12 @@ from __future__ import annotations
 import os
 import stat
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
+
+from asyncinotify import Inotify, Mask
 
 from saltext_logilab.errors import UnavailableError
 from saltext_logilab.masters.records import Key, State, is_minion_id, parse_key
@@ -61,12 +63,42 @@ class KeyDirectories:
     """The keys of a master, read and written in its ``pki_dir``."""
 
     def __init__(self, pki_dir: Path) -> None:
+        """
+        Look after the keys in ``pki_dir``.
+
+        Salt 3008 makes each directory when it first needs it. They are all made now: one that is missing later is
+        a fault (a disk that is not mounted), not a set of deleted keys.
+
+        :raises UnavailableError: they cannot be made.
+        """
         self._pki = pki_dir
         self._read: dict[tuple[str, str], tuple[_Seen, Key | None]] = {}
+        try:
+            for folder in (*_DIRECTORIES.values(), _DENIED):
+                (pki_dir / folder).mkdir(mode=0o700, exist_ok=True)
+        except OSError as err:
+            raise UnavailableError(f"the key store {pki_dir} cannot be used: {err.strerror}") from err
 
     def stamp(self) -> object:
         """Return a value that changes whenever a key file is added, moved or removed (not when one is rewritten)."""
         return tuple(_Seen.of(self._pki / folder) for folder in _DIRECTORIES.values())
+
+    async def follow(self, hint: Callable[[str], None]) -> None:
+        """
+        Call ``hint`` with each id whose files change, as soon as they do (inotify), until cancelled.
+
+        :raises UnavailableError: the kernel does not let it be followed.
+        """
+        mask = Mask.MOVED_TO | Mask.MOVED_FROM | Mask.DELETE | Mask.CLOSE_WRITE
+        try:
+            with Inotify() as inotify:
+                for folder in _DIRECTORIES.values():
+                    inotify.add_watch(self._pki / folder, mask)
+                async for event in inotify:
+                    if event.name and is_minion_id(event.name.name):
+                        hint(event.name.name)
+        except OSError as err:
+            raise UnavailableError(f"the key store {self._pki} cannot be followed: {err.strerror}") from err
 
     def scan(self) -> dict[str, Held]:
         """
@@ -184,7 +216,6 @@ class KeyDirectories:
     def _deny_other(self, minion: str, key: Key) -> None:
         pending = self._current(_DIRECTORIES["pending"], minion)
         if pending and pending != key:
-            (self._pki / _DENIED).mkdir(mode=0o700, exist_ok=True)
             (self._pki / _DIRECTORIES["pending"] / minion).rename(self._pki / _DENIED / minion)
 
     def _write(self, target: Path, pem: str) -> None:

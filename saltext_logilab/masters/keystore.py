@@ -7,6 +7,7 @@ another driver 3008 keeps them in a bank of ``salt.cache``.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping
@@ -46,11 +47,22 @@ class KeyCache:
     """The keys of a master of Salt 3008 in a bank of ``salt.cache``; the interface of :class:`KeyDirectories`."""
 
     def __init__(self, opts: Mapping[str, Any]) -> None:
+        self._opts = opts
         self._cache = salt.cache.Cache(opts, driver=opts["keys.cache_driver"])
 
     def stamp(self) -> object:
         """Return a constant: a bank does not tell whether it has changed."""
         return None
+
+    async def follow(self, hint: Callable[[str], None]) -> None:
+        """Call ``hint`` with the id that each event about a key names, until cancelled."""
+        loop = asyncio.get_running_loop()
+
+        def tell(subject: str) -> None:
+            loop.call_soon_threadsafe(hint, subject)
+
+        threading.Thread(target=_follow, args=(self._opts, tell), name="logilab_masters events", daemon=True).start()
+        await asyncio.Event().wait()
 
     def scan(self) -> dict[str, Held]:
         """
@@ -131,13 +143,6 @@ class MasterSurroundings:
             bus.fire_event(data, f"{EVENTS}/{what}")
 
 
-def follow_events(opts: Mapping[str, Any], hint: Callable[[str], None]) -> threading.Thread:
-    """Start a thread that calls ``hint`` with the id that each event about a key names; it ends with the process."""
-    thread = threading.Thread(target=_follow, args=(opts, hint), name="logilab_masters events", daemon=True)
-    thread.start()
-    return thread
-
-
 def _follow(opts: Mapping[str, Any], hint: Callable[[str], None]) -> None:
     while True:
         try:
@@ -146,6 +151,6 @@ def _follow(opts: Mapping[str, Any], hint: Callable[[str], None]) -> None:
                     subject = event.get("id") if isinstance(event, dict) else None
                     if isinstance(subject, str) and is_minion_id(subject):
                         hint(subject)
-        except Exception:
+        except Exception:  # the outermost loop of a thread; without events the bank is scanned
             log.exception("The events about keys cannot be followed; trying again")
             threading.Event().wait(5)

@@ -2,8 +2,8 @@
 A member at work: it watches its key store, keeps its journal, and exchanges records with its peers.
 
 One asyncio loop does everything. A *round* looks at some ids or at all: what was changed here becomes records, and what
-the records mean is applied. Rounds are begun by a hint (an id that an event names; it decides where to look, never what
-is so), by records that came, each second when a key directory has changed, and every ten seconds in any case.
+the records mean is applied. Rounds are begun by a hint (the id of a key that seems to have changed; it decides where to
+look, never what is so), by records that came, each second when a key directory has changed, and every ten seconds anyway.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import logging
 import os
 import random
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -40,6 +40,7 @@ BACKOFF = (0.25, 2.0)
 class KeyStore(Protocol):
     """What a member needs of a master's key store; see :class:`~saltext_logilab.masters.keydirs.KeyDirectories`."""
 
+    async def follow(self, hint: Callable[[str], None]) -> None: ...
     def stamp(self) -> object: ...
     def scan(self) -> dict[str, Held]: ...
     def read(self, ids: Iterable[str]) -> dict[str, Held]: ...
@@ -123,18 +124,13 @@ class Member:
         self._started = time.time()
         self._published = asyncio.Event()
 
-    def hint(self, subject: str) -> None:
-        """Say that something may have happened to ``subject``; to be called in the loop's thread."""
-        self._hints.add(subject)
-        self._wake.set()
-
     async def run(self) -> None:
         """Work until cancelled."""
         self._journal.add_members([self._identity.public])
         self._applied = self._journal.applied()
         self._unapplied = set(self._journal.records())
         doors = Doors(self._identity, self._settings.folder)
-        tasks = [self._listen(doors), self._rounds(), self._poll(), self._publish()]
+        tasks = [self._listen(doors), self._rounds(), self._follow(), self._poll(), self._publish()]
         tasks += [self._keep_dialling(doors, state) for state in self._peers.values()]
         await asyncio.gather(*tasks)
 
@@ -221,6 +217,18 @@ class Member:
         self._wake.set()
         self._send()
 
+    async def _follow(self) -> None:
+        def hint(subject: str) -> None:
+            self._hints.add(subject)
+            self._wake.set()
+
+        while True:
+            try:
+                await self._store.follow(hint)
+            except UnavailableError as err:
+                self._fail("follow", f"{err}; changes by hand are seen later")
+            await asyncio.sleep(SCAN_INTERVAL)
+
     async def _poll(self) -> None:
         stamp: object = None
         scanned = float("-inf")
@@ -254,12 +262,9 @@ class Member:
     async def _round(self) -> None:
         whole, hints, arrived = self._everything, self._hints, set(self._unapplied)
         self._everything, self._hints = False, set()
-        subjects = hints | arrived
-        store = self._store.scan() if whole else self._store.read(subjects)
-        if whole:
-            subjects |= {
-                one for one in {*store, *self._applied} if not is_settled(store.get(one), self._applied.get(one))
-            }
+        store = self._store.scan() if whole else self._store.read(hints | arrived)
+        looked_at = {*store, *self._applied} if whole else hints
+        subjects = arrived | {one for one in looked_at if not is_settled(store.get(one), self._applied.get(one))}
         applied = {one: self._applied[one] for one in subjects if one in self._applied}
         store = {one: store[one] for one in subjects if one in store}
         await self._read_again(store, applied)

@@ -17,7 +17,7 @@ from saltext_logilab.errors import LogilabError
 from saltext_logilab.identity import load_or_create
 from saltext_logilab.masters import health, settings
 from saltext_logilab.masters.journal import Journal
-from saltext_logilab.masters.keystore import MasterSurroundings, follow_events, open_store
+from saltext_logilab.masters.keystore import MasterSurroundings, open_store
 from saltext_logilab.masters.member import Member
 
 log = logging.getLogger(__name__)
@@ -38,7 +38,7 @@ def run(opts: Mapping[str, Any]) -> None:
         journal = Journal(configured.journal)
         member = Member(configured, identity, journal, open_store(opts), MasterSurroundings(opts))
         with contextlib.suppress(asyncio.CancelledError):
-            asyncio.run(_work(member, opts))
+            asyncio.run(_work(member))
 
 
 def stand_still(opts: Mapping[str, Any], error: str) -> None:
@@ -64,13 +64,7 @@ def is_running(folder: Path) -> bool:
     return False
 
 
-async def _work(member: Member, opts: Mapping[str, Any]) -> None:
-    loop = asyncio.get_running_loop()
-
-    def hint(subject: str) -> None:
-        loop.call_soon_threadsafe(member.hint, subject)
-
-    follow_events(opts, hint)
+async def _work(member: Member) -> None:
     work = asyncio.ensure_future(member.run())
     parent = os.getppid()
     while not work.done():
