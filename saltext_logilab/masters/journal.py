@@ -71,7 +71,6 @@ class Journal:
         :raises UnavailableError: it is missing, damaged, of a newer version or cannot be written.
         """
         self.path = path
-        self._digest: bytes | None = None
         try:
             if read_only:
                 self._db = sqlite3.connect(f"file:{path}?mode=ro", uri=True, isolation_level=None)
@@ -80,6 +79,7 @@ class Journal:
                 path.touch(mode=0o600)
                 self._db = sqlite3.connect(path, isolation_level=None)
             self._prepare(read_only)
+            self._sum = sum(_weight(*row) for row in self._db.execute("SELECT blob, signature FROM records"))
         except (OSError, sqlite3.Error) as err:
             raise UnavailableError(f"the journal {path} cannot be opened: {err}") from err
 
@@ -192,13 +192,12 @@ class Journal:
         return dict(self._db.execute("SELECT origin, counter FROM frontier"))
 
     def digest(self) -> bytes:
-        """Return the SHA-256 over the records: two journals with the same records have the same one."""
-        if self._digest is None:
-            total = hashlib.sha256()
-            for blob, signature in self._db.execute("SELECT blob, signature FROM records ORDER BY origin, counter"):
-                total.update(hashlib.sha256(blob + signature).digest())
-            self._digest = total.digest()
-        return self._digest
+        """
+        Return 32 bytes over the records: two journals with the same records have the same ones.
+
+        It is the sum of their SHA-256, so that it follows each change without a look at the other records.
+        """
+        return (self._sum % 2**256).to_bytes(32, "big")
 
     def counts(self) -> dict[str, int]:
         """Return the number of records by state."""
@@ -216,29 +215,24 @@ class Journal:
             present = [Signed(decode(blob), blob, signature) for blob, signature in rows]
             if self._keep(present, _winners([*present, *arrivals])):
                 changed.add(subject)
-        if changed:
-            self._digest = None
         return changed
 
     def _keep(self, present: list[Signed], kept: list[Signed]) -> bool:
         """Replace the records ``present`` of one subject by ``kept``; say whether that changes anything."""
         old, new = {one.blob for one in present}, {one.blob for one in kept}
-        if old == new:
-            return False
-        self._db.executemany(
-            "DELETE FROM records WHERE origin = ? AND counter = ?",
-            [(one.record.origin, one.record.counter) for one in present if one.blob not in new],
-        )
-        self._db.executemany(
-            "INSERT OR IGNORE INTO records VALUES (?, ?, ?, ?, ?, ?)",
-            [
-                (r.origin, r.counter, r.subject, r.state.value, one.blob, one.signature)
-                for one in kept
-                if one.blob not in old
-                for r in [one.record]
-            ],
-        )
-        return True
+        for one in present:
+            if one.blob not in new:
+                dot = (one.record.origin, one.record.counter)
+                self._db.execute("DELETE FROM records WHERE origin = ? AND counter = ?", dot)
+                self._sum -= _weight(one.blob, one.signature)
+        for one in kept:
+            if one.blob not in old:
+                r = one.record
+                row = (r.origin, r.counter, r.subject, r.state.value, one.blob, one.signature)
+                # A member that uses one counter for two subjects breaks the rules: the first one that came stays.
+                if self._db.execute("INSERT OR IGNORE INTO records VALUES (?, ?, ?, ?, ?, ?)", row).rowcount:
+                    self._sum += _weight(one.blob, one.signature)
+        return old != new
 
     def _advance(self, through: Mapping[bytes, int]) -> None:
         self._db.executemany(
@@ -296,6 +290,10 @@ class Journal:
 
     def _set(self, name: str, value: bytes) -> None:
         self._db.execute("REPLACE INTO meta VALUES (?, ?)", (name, value))
+
+
+def _weight(blob: bytes, signature: bytes) -> int:
+    return int.from_bytes(hashlib.sha256(blob + signature).digest(), "big")
 
 
 def _incarnation() -> bytes:

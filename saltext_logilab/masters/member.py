@@ -3,7 +3,7 @@ A member at work: it watches its key store, keeps its journal, and exchanges rec
 
 One asyncio loop does everything. A *round* looks at some ids or at all: what was changed here becomes records, and what
 the records mean is applied. Rounds are begun by a hint (the id of a key that seems to have changed; it decides where to
-look, never what is so), by records that came, each second when a key directory has changed, and every ten seconds anyway.
+look, never what is so), by records that came, a second after a key directory has changed, and every ten seconds.
 """
 
 from __future__ import annotations
