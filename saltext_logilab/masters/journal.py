@@ -64,21 +64,24 @@ class Report:
 class Journal:
     """What one member knows; to be opened for writing by one process at a time."""
 
-    def __init__(self, path: Path, *, read_only: bool = False) -> None:
+    def __init__(self, path: Path, identity: Identity | None = None) -> None:
         """
-        Open the journal at ``path``; make it, with its folder, when it is not there (not with ``read_only``).
+        Open the journal at ``path`` of the member with ``identity``; make it, with its folder, when it is not there.
+
+        Without an identity it is opened for reading only, and not made.
 
         :raises UnavailableError: it is missing, damaged, of a newer version or cannot be written.
         """
         self.path = path
+        self._identity = identity
         try:
-            if read_only:
+            if identity is None:
                 self._db = sqlite3.connect(f"file:{path}?mode=ro", uri=True, isolation_level=None)
             else:
                 path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
                 path.touch(mode=0o600)
                 self._db = sqlite3.connect(path, isolation_level=None)
-            self._prepare(read_only)
+            self._prepare()
             self._sum = sum(_weight(*row) for row in self._db.execute("SELECT blob, signature FROM records"))
         except (OSError, sqlite3.Error) as err:
             raise UnavailableError(f"the journal {path} cannot be opened: {err}") from err
@@ -87,12 +90,12 @@ class Journal:
         """Close the file."""
         self._db.close()
 
-    def _prepare(self, read_only: bool) -> None:
+    def _prepare(self) -> None:
         self._db.execute("PRAGMA busy_timeout = 5000")
         (version,) = self._db.execute("PRAGMA user_version").fetchone()
-        if version > VERSION or (read_only and version == 0):
+        if version > VERSION or (self._identity is None and version == 0):
             raise UnavailableError(f"the journal {self.path} has version {version}, this program knows {VERSION}")
-        if read_only:
+        if self._identity is None:
             return
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = NORMAL")
@@ -117,9 +120,17 @@ class Journal:
 
     # -- who -----------------------------------------------------------------------------------------------------------
 
-    def origin(self, identity: Identity) -> bytes:
-        """Return the origin under which this journal's own records are made: member and incarnation, 12 bytes."""
-        return member_id(identity.public) + self._get("incarnation")
+    @property
+    def identity(self) -> Identity:
+        """The member's identity (not of a journal that was opened for reading)."""
+        if self._identity is None:
+            raise ValueError(f"the journal {self.path} was opened for reading only")
+        return self._identity
+
+    @property
+    def origin(self) -> bytes:
+        """The origin under which this journal's own records are made: member and incarnation, 12 bytes."""
+        return member_id(self.identity.public) + self._get("incarnation")
 
     def reincarnate(self) -> None:
         """Begin a new incarnation: this journal was set back, and its next counters are used already."""
@@ -139,9 +150,9 @@ class Journal:
 
     # -- records -------------------------------------------------------------------------------------------------------
 
-    def originate(self, changes: Iterable[Change], identity: Identity, at: int) -> list[Signed]:
+    def originate(self, changes: Iterable[Change], at: int) -> list[Signed]:
         """Make a signed record of each of ``changes``, keep them, and return them once they are on the disk."""
-        origin = self.origin(identity)
+        origin = self.origin
         made = []
         with self._transaction(durable=True):
             counter = self.frontier().get(origin, 0)
@@ -150,7 +161,7 @@ class Journal:
                 record = Record(
                     change.subject, change.state, change.fingerprint, change.pem, origin, counter, change.context, at
                 )
-                made.append(sign(record, identity))
+                made.append(sign(record, self.identity))
             self._merge(made)
             self._advance({origin: counter})
         return made

@@ -8,6 +8,7 @@ another driver 3008 keeps them in a bank of ``salt.cache``.
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping
@@ -135,7 +136,9 @@ class MasterSurroundings:
         with salt.key.get_key(self._opts) as keys:
             keys.check_minion_cache()
         if self._opts.get("rotate_aes_key"):
-            salt.crypt.dropfile(self._opts["cachedir"], self._opts["user"], self._opts["id"])
+            request = {"cachedir": self._opts["cachedir"], "user": self._opts["user"], "master_id": self._opts["id"]}
+            known = inspect.signature(salt.crypt.dropfile).parameters  # 3006 knows no master_id
+            salt.crypt.dropfile(**{name: value for name, value in request.items() if name in known})
 
     def tell(self, what: str, data: dict[str, Any]) -> None:
         """Fire the event ``salt/logilab/masters/<what>`` on this master's bus."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime
+import os
 import secrets
 import ssl
 import tempfile
@@ -129,7 +130,8 @@ class Doors:
             opening = asyncio.open_connection(address.host, address.port, ssl=self._client)
             reader, writer = await asyncio.wait_for(opening, HANDSHAKE_TIMEOUT)
         except (OSError, asyncio.TimeoutError) as err:
-            reason = getattr(err, "strerror", None) or str(err) or "no answer"
+            number = getattr(err, "errno", None)
+            reason = os.strerror(number).lower() if number else str(err) or "no answer in time"
             raise UnavailableError(f"{address} does not answer: {reason}") from err
         try:
             return await asyncio.wait_for(self._greet(reader, writer, address, expected), HANDSHAKE_TIMEOUT)

@@ -8,7 +8,7 @@ import fcntl
 import logging
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Coroutine, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -35,10 +35,13 @@ def run(opts: Mapping[str, Any]) -> None:
     configured = settings.read(opts)
     identity = load_or_create(configured.identity)
     with _only_one(configured.folder):
-        journal = Journal(configured.journal)
-        member = Member(configured, identity, journal, open_store(opts), MasterSurroundings(opts))
+        journal = Journal(configured.journal, identity)
+
+        async def work() -> None:
+            await _as_long_as_the_master(Member(configured, journal, open_store(opts), MasterSurroundings(opts)).run())
+
         with contextlib.suppress(asyncio.CancelledError):
-            asyncio.run(_work(member))
+            asyncio.run(work())
 
 
 def stand_still(opts: Mapping[str, Any], error: str) -> None:
@@ -64,8 +67,8 @@ def is_running(folder: Path) -> bool:
     return False
 
 
-async def _work(member: Member) -> None:
-    work = asyncio.ensure_future(member.run())
+async def _as_long_as_the_master(running: Coroutine[Any, Any, None]) -> None:
+    work = asyncio.ensure_future(running)
     parent = os.getppid()
     while not work.done():
         await asyncio.wait([work], timeout=1)

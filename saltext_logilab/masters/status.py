@@ -37,12 +37,12 @@ def status(settings: MastersSettings, now: float) -> dict[str, Any]:
     problems = [*_own_problems(seen, running, now), *_peer_problems(peers, running), *reports]
     return {
         "ok": not problems,
-        "name": settings.name,
         "fingerprint": load(settings.identity).fingerprint,
         "listen": str(settings.listen),
         "engine": "running" if running else "stopped",
+        "salt": seen.get("salt", "?"),
         "age": round(now - seen["written"], 1),
-        "keys": records,
+        "records": records,
         "peers": peers,
         "problems": problems,
     }
@@ -62,7 +62,7 @@ def _peer(seen: Mapping[str, Any], running: bool, now: float) -> dict[str, Any]:
 
 
 def _journal(settings: MastersSettings) -> tuple[dict[str, int], list[str]]:
-    journal = Journal(settings.journal, read_only=True)
+    journal = Journal(settings.journal)
     try:
         reports = [f"{one.subject}: {one.detail} ({_when(one.at)})" for one in journal.reports()]
         return journal.counts(), reports
@@ -99,15 +99,16 @@ def _peer_problems(peers: Mapping[str, Mapping[str, Any]], running: bool) -> lis
     return problems
 
 
-def table(found: Mapping[str, Any]) -> str:
-    """Return the status ``found`` as text for people."""
-    keys = ", ".join(f"{count} {state}" for state, count in found["keys"].items()) or "none"
-    rows = [["MASTER", "ADDRESS", "LINK", "HEARD", "BEHIND", "SALT"]]
-    rows.append([f"{found['name']} (this)", found["listen"], f"engine {found['engine']}", "", "", ""])
-    rows += [_row(name, peer) for name, peer in sorted(found["peers"].items())]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    lines += ["", f"records: {keys}"]
+def table(name: str, found: Mapping[str, Any]) -> str:
+    """Return the status ``found`` of the master ``name`` as text for people."""
+    lines = []
+    if "peers" in found:
+        rows = [["MASTER", "ADDRESS", "LINK", "HEARD", "BEHIND", "SALT"]]
+        rows.append([f"{name} (this)", found["listen"], f"engine {found['engine']}", "", "", found["salt"]])
+        rows += [_row(peer, facts) for peer, facts in sorted(found["peers"].items())]
+        widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+        lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+        lines += ["", "records: " + ", ".join(f"{count} {state}" for state, count in found["records"].items())]
     lines += [f"PROBLEM: {sentence}" for sentence in found["problems"]] or ["All masters agree."]
     return "\n".join(lines)
 
