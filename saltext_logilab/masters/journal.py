@@ -150,8 +150,12 @@ class Journal:
 
     # -- records -------------------------------------------------------------------------------------------------------
 
-    def originate(self, changes: Iterable[Change], at: int) -> list[Signed]:
-        """Make a signed record of each of ``changes``, keep them, and return them once they are on the disk."""
+    def originate(self, changes: Iterable[Change], at: int) -> dict[str, Applied]:
+        """
+        Make a signed record of each of ``changes`` and keep it.
+
+        Returns, once all is on the disk, what the key store shows by that: a next decision is made knowing this one.
+        """
         origin = self.origin
         made = []
         with self._transaction(durable=True):
@@ -164,7 +168,9 @@ class Journal:
                 made.append(sign(record, self.identity))
             self._merge(made)
             self._advance({origin: counter})
-        return made
+            shown = {r.subject: Applied(r.state, r.fingerprint, r.vector) for r in (one.record for one in made)}
+            self._note(shown)
+        return shown
 
     def merge(self, received: Iterable[Signed], through: Mapping[bytes, int]) -> set[str]:
         """
@@ -268,13 +274,13 @@ class Journal:
     def set_applied(self, applied: Mapping[str, Applied]) -> None:
         """Note what has been applied."""
         with self._transaction():
-            self._db.executemany(
-                "REPLACE INTO applied VALUES (?, ?, ?, ?)",
-                [
-                    (subject, one.state.value, one.fingerprint, msgpack.packb(dict(one.context)))
-                    for subject, one in applied.items()
-                ],
-            )
+            self._note(applied)
+
+    def _note(self, applied: Mapping[str, Applied]) -> None:
+        rows = [
+            (key, one.state.value, one.fingerprint, msgpack.packb(dict(one.context))) for key, one in applied.items()
+        ]
+        self._db.executemany("REPLACE INTO applied VALUES (?, ?, ?, ?)", rows)
 
     def report(self, subject: str, kind: str, detail: str, at: int) -> bool:
         """Note something to report; return False when the same stands there already."""

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from saltext_logilab.masters.keydirs import Held
-from saltext_logilab.masters.records import Key, Record, State, Vector, effect, join
+from saltext_logilab.masters.records import Effect, Key, Record, State, Vector, effect, join
 
 Decision = tuple[State, str]
 """A state and the fingerprint of the key that is in it."""
@@ -149,7 +149,7 @@ def _step(subject: str, records: list[Record], held: Held | None, was: Applied |
     shown = decided(held)
     here = (shown[0], shown[1].fingerprint) if shown else None
     if means.state is None:
-        return _keep(subject, records, here, was)
+        return _keep(means, records, held, was) if is_settled(held, was) and here else None
     target = Applied(means.state, means.fingerprint, join(*(one.vector for one in records)))
     done = here is None if means.state is State.DELETED else here == target.decision
     if done:
@@ -161,10 +161,21 @@ def _step(subject: str, records: list[Record], held: Held | None, was: Applied |
     return Step(subject, target, put=(means.state, Key(means.pem)))
 
 
-def _keep(subject: str, records: list[Record], here: Decision | None, was: Applied | None) -> Step | None:
-    """In a conflict this member keeps what it has, and its next decision is about its own key alone."""
-    if here is None:
+def _keep(means: Effect, records: list[Record], held: Held | None, was: Applied | None) -> Step | None:
+    """
+    In a conflict this member keeps the key that it has, follows what was decided about that key, and takes no other.
+
+    Its context is that key's records alone: its next decision says nothing about the other keys.
+    """
+    shown = decided(held)
+    if shown is None:
         return None
-    own = join(*(one.vector for one in records if one.fingerprint == here[1]))
-    target = Applied(here[0], here[1], own)
-    return None if was == target else Step(subject, target)
+    key = shown[1]
+    own = join(*(one.vector for one in records if one.fingerprint == key.fingerprint))
+    standing = next((one for one in means.rivals if one.fingerprint == key.fingerprint), None)
+    if standing is None:
+        return Step(records[0].subject, Applied(State.DELETED, key.fingerprint, own), remove=key.fingerprint)
+    target = Applied(standing.state, key.fingerprint, own)
+    if shown[0] is standing.state:
+        return None if was == target else Step(standing.subject, target)
+    return Step(standing.subject, target, put=(standing.state, key))

@@ -221,14 +221,14 @@ class Effect:
     """
     What a set of concurrent records means.
 
-    ``state`` is None in a conflict: then ``rivals`` holds the fingerprints that contend for the id, and nobody's key is
-    replaced. ``overruled`` holds the records that lost against a concurrent more restrictive one.
+    ``state`` is None in a conflict: then ``rivals`` holds the decisions, one for each key, that contend for the id, and
+    nobody's key is replaced. ``overruled`` holds the records that lost against a concurrent more restrictive one.
     """
 
     state: State | None
     fingerprint: str = ""
     pem: str = ""
-    rivals: tuple[str, ...] = ()
+    rivals: tuple[Record, ...] = ()
     overruled: tuple[Record, ...] = ()
 
 
@@ -256,6 +256,6 @@ def effect(records: Iterable[Record]) -> Effect:
     )
     standing = [one for one in winners if one.state is not State.DELETED]
     if len(standing) > 1:
-        return Effect(None, rivals=tuple(one.fingerprint for one in standing), overruled=overruled)
+        return Effect(None, rivals=tuple(standing), overruled=overruled)
     winner = standing[0] if standing else winners[0]
     return Effect(winner.state, winner.fingerprint, winner.pem, overruled=overruled)

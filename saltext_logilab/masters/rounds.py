@@ -143,9 +143,11 @@ class Rounds:
         records = self._journal.records(subjects)
         changes = local_changes(store, applied, records)
         if changes:
-            made = self._journal.originate(changes, int(time.time()))
+            shown = self._journal.originate(changes, int(time.time()))
             self._send()
-            records.update(self._journal.records({one.record.subject for one in made}))
+            self._applied.update(shown)
+            applied.update(shown)
+            records.update(self._journal.records(shown))
         waiting = self._apply(steps(subjects, store, applied, records), store)
         self._report({one: effect(records[one]) for one in subjects if one in records})
         self.unapplied -= arrived - waiting
@@ -200,9 +202,9 @@ class Rounds:
     def _report(self, effects: dict[str, Effect]) -> None:
         for subject, means in effects.items():
             if means.rivals:
-                detail = f"accepted with different keys on different masters: {' and '.join(means.rivals)}"
-                if self._note(subject, "conflict", detail):
-                    self._surroundings.tell("conflict", {"id": subject, "fingerprints": list(means.rivals)})
+                keys = [one.fingerprint for one in means.rivals]
+                if self._note(subject, "conflict", f"different keys on different masters: {' and '.join(keys)}"):
+                    self._surroundings.tell("conflict", {"id": subject, "fingerprints": keys})
             else:
                 self._journal.settle(subject, "conflict")
             if means.overruled:
