@@ -83,6 +83,7 @@ class Doors:
     def __init__(self, identity: Identity, folder: Path) -> None:
         """Prepare TLS; ``folder`` holds the certificate for a moment (the ssl module reads it from a file only)."""
         self._identity = identity
+        self._serving: set[asyncio.Task[None]] = set()
         self._server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._server.minimum_version = ssl.TLSVersion.TLSv1_3
         with tempfile.NamedTemporaryFile(dir=folder, prefix=".tls-") as file:  # mode 0600
@@ -112,12 +113,23 @@ class Doors:
             finally:
                 writer.transport.abort()
 
+        def accepted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            task = asyncio.ensure_future(accept(reader, writer))
+            self._serving.add(task)
+            task.add_done_callback(self._serving.discard)
+
         try:
             return await asyncio.start_server(
-                accept, address.host, address.port, ssl=self._server, ssl_handshake_timeout=HANDSHAKE_TIMEOUT
+                accepted, address.host, address.port, ssl=self._server, ssl_handshake_timeout=HANDSHAKE_TIMEOUT
             )
         except OSError as err:
             raise UnavailableError(f"{address} cannot be listened at: {err.strerror}") from err
+
+    async def close(self) -> None:
+        """End all links that were accepted."""
+        for task in list(self._serving):
+            task.cancel()
+        await asyncio.gather(*self._serving, return_exceptions=True)
 
     async def dial(self, address: Address, expected: str) -> Link:
         """

@@ -108,16 +108,20 @@ class Peers:
         """Listen and dial until cancelled."""
         self._journal.add_members([self._journal.identity.public])
         doors = Doors(self._journal.identity, self._settings.folder)
-        await asyncio.gather(
-            self._listen(doors), *(self._keep_dialling(doors, state) for state in self.states.values())
-        )
+        dialling = [self._keep_dialling(doors, state) for state in self.states.values()]
+        try:
+            await asyncio.gather(self._listen(doors), *dialling)
+        finally:
+            await doors.close()
 
     async def first_contact(self) -> None:
         """Wait until each peer has said what it knows or could not be reached, but not for long."""
         waits = [asyncio.ensure_future(state.tried.wait()) for state in self.states.values()]
-        if waits:
-            _, late = await asyncio.wait(waits, timeout=FIRST_CONTACT)
-            for wait in late:
+        try:
+            if waits:
+                await asyncio.wait(waits, timeout=FIRST_CONTACT)
+        finally:
+            for wait in waits:
                 wait.cancel()
 
     def send(self) -> None:
