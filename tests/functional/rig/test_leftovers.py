@@ -1,0 +1,35 @@
+"""The guard finds what a session leaves running."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+LEAKS = """
+import subprocess, sys
+
+def test_leaks():
+    subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"], start_new_session=True)
+"""
+TIDY = "def test_leaks_nothing(): pass"
+
+
+def run_inside(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, source: str) -> pytest.RunResult:
+    """Run a session of its own with nothing but the guard."""
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[3]))
+    pytester.makepyfile(source)
+    return pytester.runpytest_subprocess("-p", "tests.support.leftovers", timeout=60)
+
+
+def test_survivor_fails_the_session(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A session whose test passes but leaves a process running fails, names the process and ends it."""
+    result = run_inside(pytester, monkeypatch, LEAKS)
+    result.assert_outcomes(passed=1)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["ERROR: left running by the tests, killed now: * import signal; signal.pause()"])
+
+
+def test_tidy_session_passes(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A session that leaves nothing passes."""
+    assert run_inside(pytester, monkeypatch, TIDY).ret == pytest.ExitCode.OK
