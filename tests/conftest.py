@@ -9,4 +9,7 @@ pytest_plugins = [
     "tests.support.relays",
     "tests.support.etcd",
     "tests.support.postgresql",
+    "tests.support.docker",
+    "tests.support.libvirt",
+    "tests.support.guests",
 ]

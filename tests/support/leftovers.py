@@ -3,7 +3,7 @@ The guard of a test session: no process that it started may outlive it.
 
 The session makes one directory and carries its path in the environment (:data:`ROOT`). A process belongs to the session
 when the path stands in its environment, its command line, or behind its ``/`` or ``/run/libvirt`` (the processes of a
-container and a guest's qemu lose the environment; other mounts are copied into every new mount namespace and say nothing).
+container and a guest's qemu lose the environment; other mounts are copied into every new namespace and say nothing).
 """
 
 from __future__ import annotations

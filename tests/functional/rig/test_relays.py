@@ -104,10 +104,8 @@ def test_cut_resets_and_heal_serves_again(tcp_relay: Callable[..., Relay], echo:
         relay.cut()
         with pytest.raises(ConnectionResetError):
             client.recv(1)
-    with pytest.raises(ConnectionError), connect(relay) as client:
-        client.sendall(b"b")
-        assert client.recv(1) == b"b"
-        raise AssertionError("a cut relay answered")
+    with pytest.raises(ConnectionResetError), connect(relay) as client:
+        client.recv(1)
     relay.heal()
     with connect(relay) as client:
         client.sendall(b"c")
