@@ -10,6 +10,8 @@ pytest_plugins = [
     "tests.support.etcd",
     "tests.support.postgresql",
     "tests.support.docker",
+    "tests.support.debian",
+    "tests.support.containers",
     "tests.support.libvirt",
     "tests.support.guests",
 ]

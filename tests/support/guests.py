@@ -129,6 +129,7 @@ def _initramfs(root: Path, kernel: Path, target: Path) -> None:
 def tiny_guest() -> TinyGuest:
     """Return the tiny guest; its kernel is downloaded once and kept in the cache."""
     program("qemu-system-x86_64", "qemu-system-x86")
-    key = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:16]
+    parts = repr((META_PACKAGE, MODULES, INIT, POWER_BUTTON))
+    key = hashlib.sha256(parts.encode()).hexdigest()[:16]
     folder = cached(f"guest-{key}", _build)
     return TinyGuest(folder / "vmlinuz", folder / "initrd.gz")
