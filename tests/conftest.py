@@ -14,4 +14,5 @@ pytest_plugins = [
     "tests.support.containers",
     "tests.support.libvirt",
     "tests.support.guests",
+    "tests.support.salt",
 ]
