@@ -11,6 +11,7 @@ pytest_plugins = [
     "tests.support.postgresql",
     "tests.support.docker",
     "tests.support.debian",
+    "tests.support.extension",
     "tests.support.containers",
     "tests.support.libvirt",
     "tests.support.guests",

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.support.processes import program, run
+from tests.support.sessions import undo_when_abandoned
 
 POOL = ipaddress.ip_network("10.192.0.0/10")
 
@@ -25,6 +26,7 @@ class Bridge:
     def create(cls) -> Bridge:
         """Make one with a name and a subnet that nobody else has."""
         bridge = cls(f"lgl{secrets.token_hex(4)}", free_subnet())
+        undo_when_abandoned(bridge.undo)
         gateway = f"{bridge.gateway}/{bridge.subnet.prefixlen}"
         run(program("ip", "iproute2"), "link", "add", bridge.name, "type", "bridge")
         run("ip", "address", "add", gateway, "dev", bridge.name)
@@ -47,11 +49,16 @@ class Bridge:
             ("filter", "FORWARD", "-o", self.name, "-j", "ACCEPT"),
         ]
 
+    @property
+    def undo(self) -> list[list[str]]:
+        """The commands that remove it and its rules."""
+        rules = [["iptables", "-w", "-t", rule[0], "-D", *rule[1:]] for rule in self.rules()]
+        return [*rules, ["ip", "link", "delete", self.name]]
+
     def delete(self) -> None:
         """Remove it and its rules."""
-        for rule in self.rules():
-            run("iptables", "-w", "-t", rule[0], "-D", *rule[1:])
-        run("ip", "link", "delete", self.name)
+        for command in self.undo:
+            run(*command)
 
 
 def routed_networks() -> Iterator[ipaddress.IPv4Network]:

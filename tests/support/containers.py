@@ -28,6 +28,7 @@ from tests.support.waiting import wait_until
 REPOSITORY = "logilab/debian"
 ARCHIVES = "/var/cache/apt/archives"
 SALT = "/opt/salt"
+EXTENSION = "/opt/extension"
 COMPILER = ("gcc", "libc6-dev", "python3-dev")  # timelib has no wheel
 MINION_CONFIG = "file_client: local\nenable_fqdns_grains: false\nid: {id}\n"
 UP = {"running", "degraded"}
@@ -87,12 +88,12 @@ class SystemdContainer:
 
     def salt_call(self, function: str, *arguments: str) -> Any:
         """
-        Run an execution function with the container's own Salt and return what it returned.
+        Run an execution function with the container's own Salt, and this extension, and return what it returned.
 
         :raises RuntimeError: salt-call failed, or a state did.
         """
         command = (f"{SALT}/bin/salt-call", "--local", "--out=json", "--log-level=error", "--retcode-passthrough")
-        done = self.exec(*command, function, *arguments)
+        done = self.exec(*command, function, *arguments, env={"PYTHONPATH": EXTENSION})
         return json.loads(done.output)["local"]
 
 
@@ -183,16 +184,22 @@ def _install(target: Path, wanted: str, host: DockerHost, image: str) -> None:
 
 @pytest.fixture
 def salt_container(
-    systemd_container: Callable[..., SystemdContainer], salt_tree: Path
+    systemd_container: Callable[..., SystemdContainer], salt_tree: Path, extension_tree: Path
 ) -> Callable[..., SystemdContainer]:
     """
-    Return a maker of fresh containers with Salt: ``salt_container(config="…").salt_call("test.ping")``.
+    Return a maker of fresh containers with Salt and the extension.
+
+    ``salt_container(config="…").salt_call("test.ping")``.
 
     ``config`` is more YAML for ``/etc/salt/minion``; the rest as for :func:`systemd_container`.
     """
 
     def make(config: str = "", **options: Any) -> SystemdContainer:
-        volumes = {str(salt_tree): {"bind": SALT, "mode": "ro"}, **options.pop("volumes", {})}
+        volumes = {
+            str(salt_tree): {"bind": SALT, "mode": "ro"},
+            str(extension_tree): {"bind": EXTENSION, "mode": "ro"},
+            **options.pop("volumes", {}),
+        }
         made = systemd_container(volumes=volumes, **options)
         made.write("/etc/salt/minion", MINION_CONFIG.format(id=made.name) + config)
         return made

@@ -23,7 +23,8 @@ import requests.exceptions
 from tests.support.bridges import Bridge
 from tests.support.netns import NetworkNamespace
 from tests.support.processes import Daemon, alive, end, owned, program
-from tests.support.roots import new_root, remove_tree
+from tests.support.roots import new_root
+from tests.support.sessions import remove_tree
 from tests.support.waiting import wait_until
 
 PACKAGE = "docker.io"

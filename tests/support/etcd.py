@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.processes import Daemon, free_port, program
-from tests.support.roots import new_root, remove_tree
+from tests.support.roots import new_root
+from tests.support.sessions import remove_tree
 
 
 class EtcdServer:

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.processes import program, run
-from tests.support.roots import cached, remove_tree
+from tests.support.roots import cached
+from tests.support.sessions import remove_tree
 from tests.support.waiting import wait_until
 
 META_PACKAGE = "linux-image-cloud-amd64"

@@ -9,8 +9,6 @@ container and a guest's qemu lose the environment; other mounts are copied into 
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,32 +16,40 @@ import psutil
 import pytest
 
 from tests.support.processes import alive, end
+from tests.support.sessions import SessionRoot, abandoned, clear
 from tests.support.waiting import wait_until
 
 ROOT = "LOGILAB_TEST_ROOT"
 GRACE = 4
 TELLING = ("/", "/run/libvirt")
 SURVIVORS = pytest.StashKey[list[str]]()
+SESSION = pytest.StashKey[SessionRoot]()
 
 
-def pytest_configure() -> None:
-    """Make the session's directory; every child inherits its name."""
-    root = Path(tempfile.mkdtemp(prefix="logilab-"))
-    root.chmod(0o711)
-    os.environ[ROOT] = str(root)
+def pytest_configure(config: pytest.Config) -> None:
+    """Clear what killed sessions left, and make this session's directory; every child inherits its name."""
+    for root in abandoned():
+        end(survivors_of(root))
+        clear(root)
+    config.stash[SESSION] = SessionRoot.create()
+    os.environ[ROOT] = str(config.stash[SESSION].path)
 
 
 @pytest.hookimpl(wrapper=True, trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
     """Fail the session when something that it started still runs after all fixtures are gone, and end it."""
     yield
-    root = Path(os.environ[ROOT])
+    root = session.config.stash[SESSION].path
     survivors = _lasting(root)
     if survivors:
         session.config.stash[SURVIVORS] = [describe(process) for process in survivors]
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
         end(survivors)
-    shutil.rmtree(root, ignore_errors=True)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Remove the session's directory."""
+    config.stash[SESSION].release()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

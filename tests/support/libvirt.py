@@ -20,7 +20,8 @@ import pytest
 
 from tests.support.leftovers import telling_mounts
 from tests.support.processes import Daemon, end, program
-from tests.support.roots import cache_root, new_root, remove_tree
+from tests.support.roots import cache_root, new_root
+from tests.support.sessions import remove_tree
 
 PACKAGE = "libvirt-daemon-system"
 FOLDERS = {

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.support.processes import program, run
+from tests.support.sessions import undo_when_abandoned
 
 CLONE_NEWNET = 0x40000000
 _LIBC = ctypes.CDLL(None, use_errno=True)
@@ -26,9 +27,15 @@ class NetworkNamespace:
     def create(cls) -> NetworkNamespace:
         """Make one under a name of its own."""
         made = cls(f"logilab-{secrets.token_hex(4)}")
+        undo_when_abandoned([made.undo])
         run(program("ip", "iproute2"), "netns", "add", made.name)
         run(*made.command("ip", "link", "set", "lo", "up"))
         return made
+
+    @property
+    def undo(self) -> list[str]:
+        """The command that removes it."""
+        return ["ip", "netns", "delete", self.name]
 
     @property
     def path(self) -> Path:
@@ -55,7 +62,7 @@ class NetworkNamespace:
 
     def delete(self) -> None:
         """Remove it, with its interfaces and rules, once its processes are gone."""
-        run("ip", "netns", "delete", self.name)
+        run(*self.undo)
 
 
 def _setns(descriptor: int) -> None:

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.processes import Daemon, MissingProgram, free_port, program, run
-from tests.support.roots import new_root, remove_tree
+from tests.support.roots import new_root
+from tests.support.sessions import remove_tree
 
 PACKAGE = "postgresql"
 USER = "postgres"

@@ -157,6 +157,7 @@ class Daemon:
         try:
             wait_until(lambda: not self.running or ready(), timeout, f"{self.name} is ready")
         except TimeoutError as err:
+            self.stop()
             raise RuntimeError(f"{err}; its output: {self.output()}") from err
         if not self.running:
             raise RuntimeError(f"{self.name} ended with {self._process.returncode}; its output: {self.output()}")

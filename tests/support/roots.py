@@ -8,23 +8,23 @@ from __future__ import annotations
 
 import fcntl
 import os
-import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.support.leftovers import ROOT
-from tests.support.processes import run
+from tests.support.leftovers import SESSION
+from tests.support.sessions import remove_tree
+
+KEPT = 14 * 24 * 3600
 
 
 @pytest.fixture(scope="session")
-def daemon_root() -> Iterator[Path]:
+def daemon_root(pytestconfig: pytest.Config) -> Path:
     """A short directory of this session that others may pass through; removed at the end, mounts included."""
-    root = Path(os.environ[ROOT])
-    yield root
-    remove_tree(root)
+    return pytestconfig.stash[SESSION].path
 
 
 def new_root(parent: Path, kind: str) -> Path:
@@ -32,21 +32,6 @@ def new_root(parent: Path, kind: str) -> Path:
     made = Path(tempfile.mkdtemp(prefix=f"{kind}-", dir=parent))
     made.chmod(0o711)
     return made
-
-
-def mounts_below(root: Path) -> list[Path]:
-    """Return the mount points at or below ``root``, deepest first."""
-    lines = Path("/proc/self/mountinfo").read_text().splitlines()
-    points = [Path(line.split()[4].replace("\\040", " ")) for line in lines]
-    return sorted((point for point in points if point.is_relative_to(root)), key=lambda it: -len(it.parts))
-
-
-def remove_tree(root: Path) -> None:
-    """Unmount everything below ``root`` and remove it."""
-    for point in mounts_below(root):
-        run("umount", point)
-    if root.exists():
-        shutil.rmtree(root)
 
 
 def cache_root() -> Path:
@@ -72,4 +57,13 @@ def cached(name: str, build: Callable[[Path], None]) -> Path:
             remove_tree(partial) if partial.is_dir() else partial.unlink(missing_ok=True)
             build(partial)
             partial.rename(final)
+            _prune(final)
+    os.utime(final)
     return final
+
+
+def _prune(new: Path) -> None:
+    """Remove the older versions of a new entry unused for :data:`KEPT` seconds; the last ``-`` begins the key."""
+    for other in new.parent.glob(f"{new.name.rpartition('-')[0]}-*{new.suffix}"):
+        if other != new and other.suffix == new.suffix and time.time() - other.stat().st_mtime > KEPT:
+            remove_tree(other) if other.is_dir() else other.unlink()

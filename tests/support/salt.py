@@ -56,6 +56,7 @@ def salt_factories_config(daemon_root: Path) -> dict[str, Any]:
         "code_dir": REPOSITORY,
         "root_dir": new_root(daemon_root, "salt"),
         "start_timeout": START_TIMEOUT,
+        "slow_stop": measuring(),  # coverage data are written at a slow stop
         **coverage_settings(measuring()),
     }
 

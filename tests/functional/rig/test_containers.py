@@ -39,6 +39,14 @@ def test_package_installs(systemd_container: Callable[..., SystemdContainer]) ->
     assert list((cache_root() / "debs").glob("hello_*.deb"))
 
 
+def test_extension_is_inside(salt_container: Callable[..., SystemdContainer]) -> None:
+    """Salt in the container finds this extension, installed from its wheel, and not the repository."""
+    debian = salt_container()
+    versions = debian.salt_call("test.versions_information")
+    assert versions["Salt Extensions"]["saltext-logilab"]
+    assert debian.exec("test", "-e", "/opt/extension/tests", check=False).code == 1
+
+
 def test_salt_applies_a_state(salt_container: Callable[..., SystemdContainer], tmp_path: Path) -> None:
     """Salt in a fresh container answers and applies a state twice, the second time without changes."""
     (tmp_path / "made.sls").write_text(STATE)

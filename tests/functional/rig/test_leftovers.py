@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
+import psutil
 import pytest
 
 LEAKS = """
@@ -13,6 +15,16 @@ def test_leaks():
     subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"], start_new_session=True)
 """
 TIDY = "def test_leaks_nothing(): pass"
+KILLED = """
+import os, signal, subprocess, sys
+from tests.support.netns import NetworkNamespace
+
+def test_is_killed():
+    made = NetworkNamespace.create()
+    child = subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"], start_new_session=True)
+    print(made.name, child.pid, os.environ["LOGILAB_TEST_ROOT"], file=open("left", "w"), flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
 
 
 def run_inside(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, source: str) -> pytest.RunResult:
@@ -33,3 +45,15 @@ def test_survivor_fails_the_session(pytester: pytest.Pytester, monkeypatch: pyte
 def test_tidy_session_passes(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     """A session that leaves nothing passes."""
     assert run_inside(pytester, monkeypatch, TIDY).ret == pytest.ExitCode.OK
+
+
+def test_next_session_clears_after_a_killed_one(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a killed session left (a process, a network namespace, its directory) is gone after the next one."""
+    assert run_inside(pytester, monkeypatch, KILLED).ret == -signal.SIGKILL
+    name, pid, root = (pytester.path / "left").read_text().split()
+    assert (Path("/run/netns") / name).exists()
+    assert psutil.pid_exists(int(pid))
+    assert run_inside(pytester, monkeypatch, TIDY).ret == pytest.ExitCode.OK
+    assert not (Path("/run/netns") / name).exists()
+    assert not psutil.pid_exists(int(pid))
+    assert not Path(root).exists()
