@@ -15,15 +15,17 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from docker.models.containers import Container
 
 from tests.support.debian import debian_tar
 from tests.support.docker import DockerHost
 from tests.support.roots import cache_root, cached
 from tests.support.waiting import wait_until
+
+if TYPE_CHECKING:
+    from docker.models.containers import Container
 
 REPOSITORY = "logilab/debian"
 ARCHIVES = "/var/cache/apt/archives"

@@ -13,19 +13,24 @@ import tarfile
 from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import docker
-import docker.errors
 import psutil
 import pytest
 import requests.exceptions
 
 from tests.support.bridges import Bridge
 from tests.support.netns import NetworkNamespace
+from tests.support.optional import Optional
 from tests.support.processes import Daemon, alive, end, owned, program
 from tests.support.roots import new_root
 from tests.support.sessions import remove_tree
 from tests.support.waiting import wait_until
+
+if TYPE_CHECKING:
+    import docker
+else:
+    docker = Optional("docker", extra="docker")
 
 PACKAGE = "docker.io"
 BUSYBOX = "logilab/busybox:latest"

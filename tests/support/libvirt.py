@@ -13,15 +13,21 @@ import signal
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import libvirt
 import psutil
 import pytest
 
 from tests.support.leftovers import telling_mounts
+from tests.support.optional import Optional
 from tests.support.processes import Daemon, end, program
 from tests.support.roots import cache_root, new_root
 from tests.support.sessions import remove_tree
+
+if TYPE_CHECKING:
+    import libvirt
+else:
+    libvirt = Optional("libvirt", extra="virt")
 
 PACKAGE = "libvirt-daemon-system"
 FOLDERS = {

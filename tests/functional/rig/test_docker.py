@@ -82,7 +82,6 @@ def test_engine_refuses_what_the_machine_lacks(docker_host: DockerHost) -> None:
     try:
         docker_host.client().containers.run(docker_host.busybox, "true", privileged=True, remove=True)
         granted = True
-    except docker.errors.APIError as refusal:
-        assert refusal.status_code == 500
+    except docker.errors.APIError:
         granted = False
     assert granted is complete

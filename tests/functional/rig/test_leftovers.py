@@ -8,6 +8,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.support.processes import alive
+
 LEAKS = """
 import subprocess, sys
 
@@ -29,6 +31,7 @@ def test_is_killed():
 
 def run_inside(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, source: str) -> pytest.RunResult:
     """Run a session of its own with nothing but the guard."""
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[3]))
     pytester.makepyfile(source)
     return pytester.runpytest_subprocess("-p", "tests.support.leftovers", timeout=60)
@@ -52,8 +55,9 @@ def test_next_session_clears_after_a_killed_one(pytester: pytest.Pytester, monke
     assert run_inside(pytester, monkeypatch, KILLED).ret == -signal.SIGKILL
     name, pid, root = (pytester.path / "left").read_text().split()
     assert (Path("/run/netns") / name).exists()
-    assert psutil.pid_exists(int(pid))
+    child = psutil.Process(int(pid))
+    assert alive(child)
     assert run_inside(pytester, monkeypatch, TIDY).ret == pytest.ExitCode.OK
     assert not (Path("/run/netns") / name).exists()
-    assert not psutil.pid_exists(int(pid))
+    assert not alive(child)
     assert not Path(root).exists()
