@@ -8,6 +8,7 @@ Private Docker Engines: each with its own data, socket, containerd and network.
 from __future__ import annotations
 
 import io
+import os
 import signal
 import tarfile
 from collections.abc import Callable, Iterator
@@ -131,9 +132,16 @@ class DockerHost:
             client.close()
         self._terminate()
         self._daemon.end_owned()
-        wait_until(lambda: not owned(self.root), 20, f"end of the processes of {self.root}")
+        self._remove_cgroups()
         remove_tree(self.root)
         self.network.delete()
+
+    def _remove_cgroups(self) -> None:
+        """Remove the control groups of containers that died without their Engine."""
+        for container in (self.root / "data/containers").glob("*"):
+            for group in Path("/sys/fs/cgroup").glob(f"**/docker/{container.name}"):
+                for folder, _, _ in os.walk(group, topdown=False):
+                    Path(folder).rmdir()
 
     @cached_property
     def busybox(self) -> str:

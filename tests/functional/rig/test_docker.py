@@ -7,10 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import docker.errors
+import psutil
 import pytest
 
 from tests.support.docker import DockerHost
-from tests.support.processes import owned
+from tests.support.processes import alive, owned
 from tests.support.waiting import wait_until
 
 SERVE = ["sh", "-c", "echo served > /www/it; httpd -f -p 80 -h /www"]
@@ -52,6 +53,21 @@ def test_engine_returns_after_a_kill(new_docker_host: Callable[[], DockerHost]) 
     assert not owned(host.root)
     assert host.root.name not in Path("/proc/self/mountinfo").read_text()
     assert not host.netns.path.exists()
+
+
+def test_killed_engine_leaves_nothing(new_docker_host: Callable[[], DockerHost]) -> None:
+    """An Engine that was killed and not restarted is cleared as well: the container's process and control groups go."""
+    host = new_docker_host()
+    container = host.client().containers.run(host.busybox, ["sleep", "1000"], detach=True)
+    container.reload()
+    sleeper = psutil.Process(container.attrs["State"]["Pid"])
+    host.kill()
+    assert alive(sleeper)
+    host.stop()
+    assert not alive(sleeper)
+    assert not owned(host.root)
+    assert not list(Path("/sys/fs/cgroup").glob(f"**/{container.id}"))
+    assert not host.root.exists()
 
 
 def test_connected_engine_reaches_the_outside(connected_docker_host: DockerHost) -> None:
