@@ -51,7 +51,7 @@ class Section:
     @overload
     def take(self, key: str, kind: type[T], default: None) -> T | None: ...
 
-    def take(self, key: str, kind: type[T], default: T | None | _Missing = _MISSING) -> T | None:
+    def take(self, key: str, kind: type[T], default: T | _Missing | None = _MISSING) -> T | None:
         """
         Return the value of ``key``, or ``default`` when it is absent.
 
