@@ -47,7 +47,10 @@ CAUSES = (
     (r"Could not get lock|Unable to lock", "another package manager is running"),
     (r"Unable to locate package", "the package sources of this system lack a package (proven: Debian 12)"),
     (r"requires a different Python", "a Python package does not support this Python"),
-    (r"No matching distribution found", "a Python package is not in the registry that pip asks"),
+    (
+        r"No matching distribution found",
+        "a Python package is not in the registry that pip asks, or the registry does not answer",
+    ),
 )
 
 

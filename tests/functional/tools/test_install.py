@@ -17,7 +17,7 @@ UNREACHABLE = {
     "PIP_CONFIG_FILE": os.devnull,
     "PIP_INDEX_URL": "http://127.0.0.1:1/",
     "PIP_NO_CACHE_DIR": "1",
-    "PIP_RETRIES": "0",
+    "PIP_RETRIES": "1",
 }
 
 
