@@ -1,7 +1,7 @@
 """
-Load every plugin of this package with the Salt of the Python that runs this script, and print as JSON what is found.
+Load every plugin of this package with the Salt of the Python that runs this script, and print JSON.
 
-``python list_plugins.py`` prints ``{"salt", "areas", "plugins": [{"type", "file", "virtual", "loaded", "functions"}]}``;
+It prints ``{"salt", "areas", "plugins": [{"type", "file", "virtual", "loaded", "functions"}]}``;
 a plugin that is not loaded has its reason in ``loaded``. It exits with an error when an argument specification cannot
 be pickled or packed by msgpack, as Salt must send both. It imports nothing but Salt and the package.
 """
