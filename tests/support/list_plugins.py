@@ -96,7 +96,13 @@ def specification(name: str, function: Any) -> dict[str, Any]:
 def main() -> None:
     """Print what is found."""
     with tempfile.TemporaryDirectory() as root:
-        opts = {**salt.config.DEFAULT_MASTER_OPTS, **salt.config.DEFAULT_MINION_OPTS, "id": "listed", "grains": {}}
+        opts = {
+            **salt.config.DEFAULT_MASTER_OPTS,
+            **salt.config.DEFAULT_MINION_OPTS,
+            "id": "listed",
+            "__role": "master",
+            "grains": {},
+        }
         opts |= {"root_dir": root, "cachedir": root, "extension_modules": f"{root}/extmods", "pki_dir": f"{root}/pki"}
         folders = areas()
         rows = [row for kind in loader_types(folders) for row in plugins(kind, folders, opts)]
