@@ -82,7 +82,12 @@ def fits(output: str, actual: str) -> bool:
 
 @dataclass(frozen=True)
 class Substitution:
-    """What runs in the place of a command that a test cannot run as it stands, and why."""
+    """
+    What runs in the place of a command that a test cannot run as it stands, and why.
+
+    ``command`` is a regular expression for all of the command. In ``instead``, ``\\1`` is its first group and ``{name}``
+    what the session's place of that name gives.
+    """
 
     command: str
     instead: str
@@ -105,8 +110,8 @@ class Session:
         :raises LookupError: neither is its program known nor stands it in the table.
         """
         for one in self.substitutions:
-            if re.fullmatch(one.command, command):
-                return re.sub(r"\{(\w+)\}", lambda place: self.places[place[1]](), one.instead)
+            if typed := re.fullmatch(one.command, command):
+                return re.sub(r"\{(\w+)\}", lambda place: self.places[place[1]](), typed.expand(one.instead))
         program = shlex.split(command)[0]
         if program not in self.known:
             raise LookupError(

@@ -44,7 +44,7 @@ TABLE = (
     ),
     Substitution(
         r"sudo salt web1 state\.apply (users|users\.clean) test=True",
-        "salt-call -c {configuration} --local state.apply users test=True",
+        r"salt-call -c {configuration} --local state.apply \1 test=True",
         "a trial run on this machine; how jobs go to minions is tested in the lab",
     ),
     Substitution(
