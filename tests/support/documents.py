@@ -85,7 +85,7 @@ class Substitution:
     """
     What runs in the place of a command that a test cannot run as it stands, and why.
 
-    ``command`` is a regular expression for all of the command. In ``instead``, ``\\1`` is its first group and ``{name}``
+    ``command`` is a regular expression for the whole command. In ``instead``, ``\\1`` is its first group and ``{name}``
     what the session's place of that name gives.
     """
 

@@ -1,1 +1,0 @@
-"""Fixtures of real things: daemons, containers, guests, relays, clocks and disks; one pytest plugin per subject."""
