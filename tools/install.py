@@ -102,7 +102,7 @@ class Progress:
             with self.log.open("rb") as log:
                 log.seek(begin)
                 text = log.read().decode(errors="replace")
-            raise InstallError(cause(text[-20000:]) or f"{Path(command[0]).name} failed (exit code {code})")
+            raise InstallError(cause(text[-20000:]) or f"the step {what!r} failed (exit code {code})")
 
     def say(self, line: str) -> None:
         """Print ``line`` in the place of the live one."""
