@@ -32,7 +32,12 @@ PACKAGES = ROOT / "tools" / "packages"
 STAMP = "install.json"
 LOG = "install.log"
 LOCK = ".install.lock"
-EXTRAS = {"demo": ("lab",), "test": ("lab", "tests"), "lint": ("lab", "lint"), "docs": ("lab", "docs")}
+EXTRAS = {
+    "demo": ("lab",),
+    "test": ("docker", "etcd", "lab", "postgresql", "tests", "virt"),
+    "lint": ("lab", "lint"),
+    "docs": ("lab", "docs"),
+}
 
 # What the end of a log tells about a failure; the first that is found is said.
 CAUSES = (
