@@ -39,7 +39,7 @@ TABLE = (
     ),
     Substitution(
         r"sudo salt-run masters\.identity",
-        "salt-run -c {configuration} masters.identity",
+        "mkdir -p ~/salt/var/cache/salt/master/proc && salt-run -c {configuration} masters.identity",
         "a master's configuration of the test's own; no Salt of the system's is touched",
     ),
     Substitution(
