@@ -16,4 +16,6 @@ pytest_plugins = [
     "tests.support.libvirt",
     "tests.support.guests",
     "tests.support.salt",
+    "tests.support.distribution",
+    "tests.support.no_skips",
 ]
