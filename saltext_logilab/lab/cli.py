@@ -13,7 +13,8 @@ from typing import NoReturn
 from saltext_logilab import __version__
 from saltext_logilab.errors import ConfigurationError, LogilabError
 from saltext_logilab.lab import directory, plan, show, story
-from saltext_logilab.lab.lab import Lab, Wish
+from saltext_logilab.lab.lab import Lab
+from saltext_logilab.lab.plan import Wish
 
 RCFILE = """\
 [ -f ~/.bashrc ] && . ~/.bashrc

@@ -13,7 +13,7 @@ from typing import Any
 
 from saltext_logilab.lab.plan import Member, Plan
 
-FOLDERS = ("etc", "bin", "root", "root/pki", "root/cache", "root/log", "root/state")
+FOLDERS = ("etc", "bin", "root", "root/pki", "root/cache", "root/log", "root/run", "root/state")
 SOCKET_NAME = 48  # the longest name that Salt gives a socket, with its slash
 SOCKET_PATH = 107  # sun_path of unix(7), without its final zero
 
@@ -28,31 +28,25 @@ def log(folder: Path, name: str) -> Path:
     return root(folder, name) / "log" / "daemon"
 
 
-def sockets(folder: Path, plan: Plan, name: str) -> Path:
-    """Return the folder of a daemon's Unix sockets."""
-    return (Path(plan.sockets) if plan.sockets else folder) / name / "run"
-
-
 def fits(folder: Path, names: Sequence[str]) -> bool:
-    """Say whether sockets of the members ``names`` below ``folder`` have paths that the kernel takes."""
-    longest = max(len(str(folder / name / "run").encode()) for name in names)
+    """Say whether Unix sockets of the members ``names`` below ``folder`` have paths that the kernel takes."""
+    longest = max(len(str(root(folder, name) / "run").encode()) for name in names)
     return longest + SOCKET_NAME <= SOCKET_PATH
 
 
 def master(
-    folder: Path, plan: Plan, member: Member, *, user: str, formulas: Path | None, fingerprints: Mapping[str, str]
+    folder: Path, plan: Plan, member: Member, *, formulas: Path | None, fingerprints: Mapping[str, str]
 ) -> dict[str, Any]:
     """
     Return the configuration of the master ``member``.
 
-    :param user: who the daemon runs as.
     :param formulas: the formulas that are served besides ``<lab>/srv/salt``.
     :param fingerprints: of the identities of all masters, by name.
     """
+    folder = Path(plan.short or folder)
     files = [str(folder / "srv" / "salt"), *([str(formulas)] if formulas else [])]
     return {
-        **_common(folder, plan, member, user),
-        "pki_dir": str(root(folder, member.name) / "pki"),
+        **_common(folder, member, plan.user),
         "interface": member.address,
         "publish_port": plan.ports.publish,
         "ret_port": plan.ports.request,
@@ -66,11 +60,11 @@ def master(
 
 def minion(folder: Path, plan: Plan, member: Member, *, user: str) -> dict[str, Any]:
     """Return the configuration of the minion ``member``; ``user`` is who the daemon runs as."""
+    folder = Path(plan.short or folder)
     several = {"master_type": "failover", "master_alive_interval": 2, "master_tries": -1}
     kind = several if plan.kind == "failover" else {"master_type": "str"}
     return {
-        **_common(folder, plan, member, user),
-        "pki_dir": str(root(folder, member.name) / "pki"),
+        **_common(folder, member, user),
         "master": [master.address for master in plan.masters],
         "publish_port": plan.ports.publish,
         "master_port": plan.ports.request,
@@ -88,14 +82,15 @@ def minion(folder: Path, plan: Plan, member: Member, *, user: str) -> dict[str, 
     }
 
 
-def _common(folder: Path, plan: Plan, member: Member, user: str) -> dict[str, Any]:
+def _common(folder: Path, member: Member, user: str) -> dict[str, Any]:
     place = root(folder, member.name)
     return {
         "id": member.name,
         "user": user,
         "root_dir": str(place),
+        "pki_dir": str(place / "pki"),
         "cachedir": str(place / "cache"),
-        "sock_dir": str(sockets(folder, plan, member.name)),
+        "sock_dir": str(place / "run"),  # Salt puts root_dir before a folder that is not below it
         "pidfile": str(place / "daemon.pid"),
         "log_file": str(log(folder, member.name)),
         "key_logfile": str(place / "log" / "key"),

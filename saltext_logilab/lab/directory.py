@@ -9,8 +9,7 @@ The lab directory: marked by ``lab.json``, changed by one command at a time, nev
     paris/daemon.json    the daemon that was started: its token and its pid
     paris/etc/           its configuration
     paris/bin/           Salt's programs, bound to this configuration
-    paris/root/          its keys, cache, log and state
-    paris/run/           its sockets
+    paris/root/          its keys, cache, log, sockets and state
 """
 
 from __future__ import annotations
@@ -112,12 +111,14 @@ def locked(folder: Path, *, create: bool = False) -> Iterator[None]:
         os.close(descriptor)
 
 
-def socket_folder(folder: Path, names: list[str], lab_id: str, *, shared: bool) -> str:
+def short_link(folder: Path, names: list[str], lab_id: str, *, shared: bool) -> str:
     """
-    Return the folder for sockets when their paths below ``folder`` are too long for the kernel, else an empty text.
+    Return the path of a link to ``folder`` when sockets below it have too long paths for the kernel, else nothing.
+
+    The daemons are then configured by way of the link. It is made by :func:`layout.lay_out`.
 
     :param shared: another user than this one must reach it.
-    :raises ConfigurationError: no folder is short enough.
+    :raises ConfigurationError: no path is short enough.
     """
     if configs.fits(folder, names):
         return ""
@@ -132,8 +133,8 @@ def socket_folder(folder: Path, names: list[str], lab_id: str, *, shared: bool) 
 
 def remove(folder: Path, values: Plan) -> None:
     """Remove the lab ``values`` from the disk; its mark goes last, so that a crash leaves what ``down`` knows."""
-    if values.sockets:
-        shutil.rmtree(values.sockets, ignore_errors=True)
+    if values.short:
+        Path(values.short).unlink(missing_ok=True)
     for path in folder.iterdir():
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
@@ -145,6 +146,6 @@ def remove(folder: Path, values: Plan) -> None:
 
 def _is_empty(folder: Path) -> bool:
     try:
-        return not set(os.listdir(folder)) - {f".{MARK}.new"}
+        return not {path.name for path in folder.iterdir()} - {f".{MARK}.new"}
     except FileNotFoundError:
         return True

@@ -53,9 +53,10 @@ def known(pki: Path) -> dict[str, list[str]]:
 
 def _ids(folder: Path) -> Iterable[str]:
     try:
-        return [name for name in os.listdir(folder) if not name.startswith(".") and not _UNFINISHED.fullmatch(name)]
+        names = [path.name for path in folder.iterdir()]
     except FileNotFoundError:
         return []
+    return [name for name in names if not name.startswith(".") and not _UNFINISHED.fullmatch(name)]
 
 
 def _write(path: Path, content: bytes, mode: int) -> None:

@@ -56,7 +56,7 @@ def _silent(_text: str) -> None:
 
 
 class Lab:
-    """The lab in one folder; what it does is recorded there, so that any number of objects and commands may share it."""
+    """The lab in one folder; what it does is recorded there, so that many objects and commands share it."""
 
     def __init__(self, folder: Path, progress: Progress = _silent) -> None:
         """Speak of the lab in ``folder``, which need not exist; ``progress`` gets one line of text at each change."""
@@ -206,7 +206,7 @@ class Lab:
         kind = plan.check_kind(wish.kind or "hot-hot")
         lab_id = secrets.token_hex(6)
         names = [member.name for member in drafted]
-        short = directory.socket_folder(self.folder, names, lab_id, shared=user != layout.current_user())
+        short = directory.short_link(self.folder, names, lab_id, shared=user != layout.current_user())
         count = sum(member.role == "master" for member in drafted)
         network, ports = networks.choose(count, network)
         made = plan.members(wish, network, salts.installed().version)

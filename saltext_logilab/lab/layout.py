@@ -61,7 +61,7 @@ def check_reach(user: str, folder: Path, salts: Mapping[str, Salt]) -> None:
 
 
 def lay_out(folder: Path, plan: Plan) -> None:
-    """Make what the members share: the masters' key pair, ``srv/salt`` and ``srv/pillar``, the folder of sockets."""
+    """Make what the members share: the masters' key pair, ``srv/salt`` and ``srv/pillar``, the short link."""
     keys.make_pair(folder / "keys")
     (folder / "srv" / "salt").mkdir(parents=True, exist_ok=True)
     pillar = folder / "srv" / "pillar"
@@ -70,8 +70,8 @@ def lay_out(folder: Path, plan: Plan) -> None:
         seed = SHIPPED / "pillar.example"
         if seed.is_dir():
             shutil.copytree(seed.resolve(), pillar, dirs_exist_ok=True)
-    if plan.sockets:
-        Path(plan.sockets).mkdir(mode=0o711 if plan.user != current_user() else 0o700, exist_ok=True)
+    if plan.short and not Path(plan.short).is_symlink():
+        Path(plan.short).symlink_to(folder, target_is_directory=True)
 
 
 def lay_out_members(folder: Path, plan: Plan, salts: Mapping[str, Salt]) -> None:
@@ -80,7 +80,6 @@ def lay_out_members(folder: Path, plan: Plan, salts: Mapping[str, Salt]) -> None
         for name in configs.FOLDERS:
             (folder / member.name / name).mkdir(parents=True, exist_ok=True)
         configs.root(folder, member.name).joinpath("pki").chmod(0o700)
-        configs.sockets(folder, plan, member.name).mkdir(parents=True, exist_ok=True)
         configs.log(folder, member.name).touch(mode=0o640)
         _bind_programs(folder, member, salts[member.name])
     prints = {member.name: _fingerprint(folder, member) for member in plan.masters}
@@ -88,9 +87,9 @@ def lay_out_members(folder: Path, plan: Plan, salts: Mapping[str, Salt]) -> None
     for member in plan.masters:
         keys.share_pair(folder / "keys", configs.root(folder, member.name) / "pki")
         served = formulas.resolve() if formulas.is_dir() else None
-        values = configs.master(folder, plan, member, user=plan.user, formulas=served, fingerprints=prints)
+        values = configs.master(folder, plan, member, formulas=served, fingerprints=prints)
         _write(folder / member.name / "etc" / "master", values)
-        _give(plan.user, configs.root(folder, member.name), configs.sockets(folder, plan, member.name))
+        _give(plan.user, configs.root(folder, member.name))
     for member in plan.minions:
         values = configs.minion(folder, plan, member, user=current_user())
         _write(folder / member.name / "etc" / "minion", values)
@@ -115,13 +114,12 @@ def _write(path: Path, values: Mapping[str, Any]) -> None:
     new.replace(path)
 
 
-def _give(user: str, *folders: Path) -> None:
+def _give(user: str, folder: Path) -> None:
     if user == current_user():
         return
     owner = pwd.getpwnam(user)
-    for folder in folders:
-        for path in (folder, *folder.rglob("*")):
-            os.chown(path, owner.pw_uid, owner.pw_gid, follow_symlinks=False)
+    for path in (folder, *folder.rglob("*")):
+        os.chown(path, owner.pw_uid, owner.pw_gid, follow_symlinks=False)
 
 
 def _as_user(user: str, command: list[str]) -> bool:

@@ -60,7 +60,7 @@ class Wish:
 
 @dataclass(frozen=True)
 class Plan:
-    """A lab: ``id`` is random and marks its processes, ``sockets`` is a short folder for sockets or empty."""
+    """A lab: ``id`` is random and marks its processes, ``short`` is a link to its folder or empty."""
 
     id: str
     members: tuple[Member, ...]
@@ -68,7 +68,7 @@ class Plan:
     ports: Ports
     kind: str = "hot-hot"
     user: str = ""
-    sockets: str = ""
+    short: str = ""
     master_options: Mapping[str, Any] = field(default_factory=dict)
     minion_options: Mapping[str, Any] = field(default_factory=dict)
 
@@ -177,9 +177,9 @@ def members(wish: Wish, network: str, installed: str) -> tuple[Member, ...]:
         raise ConfigurationError(f"{len(masters)} masters: a lab has 1 to 250")
     versions = dict(wish.salt or {})
     everyone = versions.pop("", installed)
-    for name in versions:
+    for name, version in versions.items():
         if name not in names:
-            raise ConfigurationError(f"--salt {name}={versions[name]}: the lab has no {name!r}")
+            raise ConfigurationError(f"--salt {name}={version}: the lab has no {name!r}")
     made = [
         Member(name, "master", versions.get(name, everyone), f"{network}.{number}")
         for number, name in enumerate(masters, start=1)
@@ -231,7 +231,7 @@ def to_json(plan: Plan) -> dict[str, Any]:
         "ports": vars(plan.ports),
         "kind": plan.kind,
         "user": plan.user,
-        "sockets": plan.sockets,
+        "short": plan.short,
         "master_options": dict(plan.master_options),
         "minion_options": dict(plan.minion_options),
     }

@@ -141,7 +141,7 @@ def inodes(processes: Iterable[Process]) -> set[int]:
         with contextlib.suppress(OSError):
             for descriptor in (PROC / str(process.pid) / "fd").iterdir():
                 with contextlib.suppress(OSError):
-                    target = os.readlink(descriptor)
+                    target = str(descriptor.readlink())
                     if target.startswith("socket:["):
                         found.add(int(target[8:-1]))
     return found
@@ -159,7 +159,7 @@ def _wait(left: dict[str, list[Process]], seconds: float) -> dict[str, list[Proc
 
 
 def _pids() -> Iterator[int]:
-    return (int(name) for name in os.listdir(PROC) if name.isdecimal())
+    return (int(path.name) for path in PROC.iterdir() if path.name.isdecimal())
 
 
 def _token(pid: int) -> str:

@@ -1,5 +1,5 @@
 """
-What a person or a program sees: one line of progress, tables and JSON. The only place that knows rich, which is optional.
+What a person or a program sees: one line of progress, tables and JSON. Only this file knows rich, which is optional.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ next one begins: the demo ends well only when all it claims was seen.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import shlex
@@ -16,7 +17,8 @@ from dataclasses import dataclass
 
 from saltext_logilab.errors import LogilabError
 from saltext_logilab.lab import directory, layout, show
-from saltext_logilab.lab.lab import Lab, Wish
+from saltext_logilab.lab.lab import Lab
+from saltext_logilab.lab.plan import Wish
 
 MASTERS = ("paris", "nantes")
 MINIONS = ("m1", "m2", "m3", "m4")
@@ -60,10 +62,8 @@ def tell(lab: Lab, line: show.Line) -> None:
 
 
 def _up(lab: Lab, line: show.Line) -> None:
-    try:
+    with contextlib.suppress(directory.NoLabError):
         lab.down(grace=0)
-    except directory.NoLabError:
-        pass
     begin = time.monotonic()
     _shown(lab, "up")
     lab.up(Wish(masters=MASTERS, minions=MINIONS))
@@ -136,7 +136,8 @@ def _formula(lab: Lab, line: show.Line) -> None:
     _await(lab, line, lambda: _connected(lab, MASTERS[:1], "m1"), "m1 connected to paris")
     line.clear()
     answer = _answers(_command(lab, "paris", "salt m1 state.show_sls users --out json --static", shown=False)).get("m1")
-    _check(isinstance(answer, dict) and bool(answer), f"users did not render: {answer}")
+    if not isinstance(answer, dict) or not answer:
+        raise StoryError(f"users did not render: {answer}")
     show.say("\n".join(f"  {state}" for state in answer))
 
 
