@@ -16,7 +16,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from saltext_logilab.errors import ConfigurationError, UnavailableError
@@ -33,7 +33,7 @@ GONE = ("down", "dead", "orphaned")
 class Status:
     """
     How a daemon is now: ``state`` as in :func:`daemons.state`, ``pid`` 0 when it has none, ``uptime`` in seconds,
-    ``memory`` of all its processes in bytes (pages that they share count for each).
+    ``memory`` of all its processes in bytes, shared pages counted once (0 while a lab comes up).
 
     Of a master, ``keys`` counts the minions' keys by their state; of a minion, ``connected`` names the masters to
     whose publisher it is connected, which it is only when they have accepted its key.
@@ -120,8 +120,9 @@ class Lab:
     def status(self) -> list[Status]:
         """Return how each daemon is, as ``/proc`` shows it; raises as :func:`directory.read`."""
         wanted = self.plan
-        records, running, sockets = self._look(wanted)
-        return [self._status(wanted, member, records, running, sockets) for member in wanted.members]
+        running = self._look(wanted)[1]
+        statuses = self._statuses(wanted).values()
+        return [replace(status, memory=processes.memory(running[status.name])) for status in statuses]
 
     # -- one daemon
 
@@ -225,6 +226,10 @@ class Lab:
         running = {name: found[record.token] if record else [] for name, record in records.items()}
         return records, running, processes.sockets()
 
+    def _statuses(self, wanted: Plan) -> dict[str, Status]:
+        look = self._look(wanted)
+        return {member.name: self._status(wanted, member, *look) for member in wanted.members}
+
     def _status(
         self,
         wanted: Plan,
@@ -247,14 +252,13 @@ class Lab:
         else:
             connected = _connected(wanted, processes.inodes(mine), sockets)
         state = daemons.state(record, mine, listens=listens, age=age)
-        memory = sum(process.memory for process in mine)
         salt = record.salt if record else member.salt
         pid = first.pid if first else 0
-        return Status(member.name, member.role, salt, member.address, state, pid, age, memory, known, connected)
+        return Status(member.name, member.role, salt, member.address, state, pid, age, 0, known, connected)
 
     def _missing(self, wanted: Plan) -> list[Member]:
-        states = {status.name: status.state for status in self.status()}
-        return [member for member in wanted.members if states[member.name] in GONE]
+        statuses = self._statuses(wanted)
+        return [member for member in wanted.members if statuses[member.name].state in GONE]
 
     def _start(self, member: Member, salt: salts.Salt) -> None:
         place = self.folder / member.name
@@ -286,7 +290,7 @@ class Lab:
         names = {member.name for member in members}
         deadline = time.monotonic() + timeout
         while True:
-            statuses = {status.name: status for status in self.status()}
+            statuses = self._statuses(wanted)
             waiting = self._waiting(wanted, names, statuses)
             if not waiting:
                 return

@@ -20,21 +20,19 @@ from pathlib import Path
 VARIABLE = "SALTEXT_LOGILAB_DAEMON"
 PROC = Path("/proc")
 _TICKS = os.sysconf("SC_CLK_TCK")
-_PAGE = os.sysconf("SC_PAGE_SIZE")
 _ESTABLISHED = "01"
 _LISTEN = "0A"
 
 
 @dataclass(frozen=True)
 class Process:
-    """A process: ``started`` in clock ticks since boot, ``memory`` resident, in bytes, ``state`` a letter (``R``…)."""
+    """A process: ``started`` in clock ticks since boot, ``state`` a letter (``R`` running, ``T`` stopped …)."""
 
     pid: int
     parent: int
     session: int
     state: str
     started: int
-    memory: int
 
 
 @dataclass(frozen=True)
@@ -50,7 +48,7 @@ def parse_stat(text: str) -> Process:
     """Read the content of ``/proc/<pid>/stat``; the name of the program may hold blanks and brackets."""
     pid, _, rest = text.partition(" ")
     fields = rest.rpartition(")")[2].split()
-    return Process(int(pid), int(fields[1]), int(fields[3]), fields[0], int(fields[19]), int(fields[21]) * _PAGE)
+    return Process(int(pid), int(fields[1]), int(fields[3]), fields[0], int(fields[19]))
 
 
 def parse_sockets(text: str) -> list[Socket]:
@@ -127,6 +125,17 @@ def boot_id() -> str:
 def uptime(process: Process) -> float:
     """Return for how many seconds ``process`` has run."""
     return max(0.0, float((PROC / "uptime").read_text().split()[0]) - process.started / _TICKS)
+
+
+def memory(processes: Iterable[Process]) -> int:
+    """Return the memory of ``processes`` in bytes; each of n that share a page counts an n-th of it (PSS)."""
+    total = 0
+    for process in processes:
+        with contextlib.suppress(OSError):
+            for entry in (PROC / str(process.pid) / "smaps_rollup").read_text().splitlines():
+                if entry.startswith("Pss:"):
+                    total += int(entry.split()[1]) * 1024
+    return total
 
 
 def sockets() -> list[Socket]:
