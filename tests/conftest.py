@@ -1,0 +1,3 @@
+"""What all tests share: the fixtures in tests/support."""
+
+pytest_plugins = ["tests.support.labs"]
