@@ -16,6 +16,7 @@ pytest_plugins = [
     "tests.support.libvirt",
     "tests.support.guests",
     "tests.support.salt",
+    "tests.support.labs",
     "tests.support.distribution",
     "tests.support.no_skips",
 ]

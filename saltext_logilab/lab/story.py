@@ -1,0 +1,224 @@
+"""
+``salt-lab demo``: a story of two masters, told with real commands and their real output.
+
+Each chapter is a sentence and a function that acts and then looks at the real state, with a deadline, before the
+next one begins: the demo ends well only when all it claims was seen.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shlex
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from saltext_logilab.errors import LogilabError
+from saltext_logilab.lab import directory, layout, show
+from saltext_logilab.lab.lab import Lab
+from saltext_logilab.lab.plan import Wish
+
+MASTERS = ("paris", "nantes")
+MINIONS = ("m1", "m2", "m3", "m4")
+PATIENCE = 45.0
+
+
+class StoryError(LogilabError):
+    """A claim of the demo could not be seen."""
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """One step: what is said before, and what is done and proven."""
+
+    text: str
+    tell: Callable[[Lab, show.Line], None]
+
+
+def tell(lab: Lab, line: show.Line) -> None:
+    """
+    Tell the story in ``lab``, which is ended first when a former demo left it; it stays up afterwards.
+
+    :raises LogilabError: a step failed; the lab stays, so that one can look at it.
+    """
+    begin = time.monotonic()
+    try:
+        for number, chapter in enumerate(CHAPTERS, start=1):
+            show.say(f"\n{number}. {chapter.text}")
+            chapter.tell(lab, line)
+            line.clear()
+    except KeyboardInterrupt:
+        line.clear()
+        show.say(f"\ninterrupted; end what was started with: {_salt_lab(lab, 'down')}")
+        raise
+    show.say(
+        f"\nAll of this was true, in {time.monotonic() - begin:.0f} s. The lab stays up. Go on with, for example:\n"
+    )
+    for words in ("status", "run paris salt '*' test.ping", "shell nantes", "logs paris -f", "kill paris"):
+        show.say(f"  {_salt_lab(lab, words)}")
+    show.say(f"\nand end it with:\n\n  {_salt_lab(lab, 'down')}")
+
+
+def _up(lab: Lab, line: show.Line) -> None:
+    with contextlib.suppress(directory.NoLabError):
+        lab.down(grace=0)
+    begin = time.monotonic()
+    _shown(lab, "up")
+    lab.up(Wish(masters=MASTERS, minions=MINIONS))
+    line.clear()
+    show.statuses(lab.status())
+    show.say(f"up in {time.monotonic() - begin:.1f} s")
+
+
+def _pending(lab: Lab, _line: show.Line) -> None:
+    _table_of_keys(lab)
+    for master in MASTERS:
+        _check(lab.keys(master)["pending"] == list(MINIONS), f"not all keys are pending on {master}")
+
+
+def _accept(lab: Lab, line: show.Line) -> None:
+    if not _has_engine():
+        show.say(
+            "The engine that shares keys (saltext_logilab.masters) is not in this version, so each master is told."
+        )
+    for master in MASTERS if not _has_engine() else MASTERS[:1]:
+        _command(lab, master, "salt-key -A -y")
+    begin = time.monotonic()
+    _await(lab, line, lambda: all(_accepted(lab, master) == list(MINIONS) for master in MASTERS), "all keys on both")
+    show.say(f"accepted on both masters {time.monotonic() - begin:.1f} s later:")
+    _table_of_keys(lab)
+
+
+def _ping(lab: Lab, line: show.Line) -> None:
+    _await(lab, line, lambda: _connected(lab, MASTERS), "every minion connected to both masters")
+    line.clear()
+    answers = _answers(_command(lab, "nantes", "salt '*' test.ping --out json --static", shown=True))
+    _check(answers == dict.fromkeys(MINIONS, True), f"the answers were {answers}")
+
+
+def _kill(lab: Lab, _line: show.Line) -> None:
+    _shown(lab, "kill nantes")
+    lab.kill("nantes")
+    show.statuses(status for status in lab.status() if status.role == "master")
+    states = {status.name: status.state for status in lab.status()}
+    _check(states["nantes"] == "dead", f"nantes is {states['nantes']}")
+
+
+def _delete(lab: Lab, line: show.Line) -> None:
+    _shown(lab, "stop m4")
+    lab.stop("m4")
+    line.clear()
+    _command(lab, "paris", "salt-key -y -d m4")
+    _check("m4" not in lab.keys("paris")["accepted"], "m4 is still accepted on paris")
+
+
+def _return(lab: Lab, line: show.Line) -> None:
+    _shown(lab, "start nantes")
+    begin = time.monotonic()
+    lab.start("nantes")
+    line.clear()
+    if not _has_engine():
+        show.say("Without the engine nantes cannot know: it still accepts m4.")
+        _check("m4" in lab.keys("nantes")["accepted"], "m4 vanished from nantes by itself")
+        return
+    _await(lab, line, lambda: "m4" not in _accepted(lab, "nantes"), "m4's key gone from nantes")
+    show.say(f"{time.monotonic() - begin:.1f} s after its start nantes has forgotten m4 too:")
+    _command(lab, "nantes", "salt-key -L")
+
+
+def _formula(lab: Lab, line: show.Line) -> None:
+    formulas = layout.SHIPPED / "formulas"
+    if not (formulas / "users" / "init.sls").is_file():
+        show.say("This version ships no formula `users`, so there is nothing to show.")
+        return
+    _await(lab, line, lambda: _connected(lab, MASTERS[:1], "m1"), "m1 connected to paris")
+    line.clear()
+    answer = _answers(_command(lab, "paris", "salt m1 state.show_sls users --out json --static", shown=False)).get("m1")
+    if not isinstance(answer, dict) or not answer:
+        raise StoryError(f"users did not render: {answer}")
+    show.say("\n".join(f"  {state}" for state in answer))
+
+
+def _health(lab: Lab, _line: show.Line) -> None:
+    if not _has_engine():
+        show.say("This version has no runner masters.status, so there is nothing to show.")
+        return
+    _command(lab, "paris", "salt-run masters.status")
+
+
+CHAPTERS = (
+    Chapter("Two masters that share one key pair, and four minions that know both.", _up),
+    Chapter("Every minion has shown its key to both masters; nobody has accepted any.", _pending),
+    Chapter("One command on paris accepts all keys.", _accept),
+    Chapter("nantes commands all minions.", _ping),
+    Chapter("nantes dies, by SIGKILL.", _kill),
+    Chapter("Meanwhile m4 retires: its key is deleted on paris.", _delete),
+    Chapter("nantes comes back.", _return),
+    Chapter("The formula `users`, as m1 would apply it.", _formula),
+    Chapter("How the masters say that they are.", _health),
+)
+
+
+def _has_engine() -> bool:
+    return (layout.SHIPPED.parent / "masters" / "engines" / "logilab_masters.py").is_file()
+
+
+def _command(lab: Lab, name: str, text: str, *, shown: bool = True) -> str:
+    """Run ``text`` at ``name`` as a user would, show it with its output, and return that."""
+    show.say(f"\n{name}$ {text}")
+    done = lab.run(name, *shlex.split(text))
+    if shown and done.stdout.strip():
+        show.say(done.stdout.strip())
+    if done.returncode:
+        raise StoryError(f"`{text}` at {name} ended with exit code {done.returncode}: {done.stderr.strip()[-300:]}")
+    return done.stdout
+
+
+def _answers(text: str) -> dict[str, object]:
+    try:
+        return dict(json.loads(text))
+    except ValueError as err:
+        raise StoryError(f"an answer is no JSON: {text.strip()[:200]!r}") from err
+
+
+def _shown(lab: Lab, words: str) -> None:
+    show.say(f"\n$ {_salt_lab(lab, words)}")
+
+
+def _salt_lab(lab: Lab, words: str) -> str:
+    command, _, rest = words.partition(" ")
+    place = "" if lab.folder == directory.default_folder() else f" --lab {shlex.quote(str(lab.folder))}"
+    return f"salt-lab {command}{place}{' ' + rest if rest else ''}"
+
+
+def _table_of_keys(lab: Lab) -> None:
+    known = {master: lab.keys(master) for master in MASTERS}
+    header = ("master", *next(iter(known.values())))
+    show.table(header, [(master, *(", ".join(ids) or "-" for ids in keys.values())) for master, keys in known.items()])
+
+
+def _accepted(lab: Lab, master: str) -> list[str]:
+    return lab.keys(master)["accepted"]
+
+
+def _connected(lab: Lab, masters: tuple[str, ...], *minions: str) -> bool:
+    wanted = minions or MINIONS
+    return all(set(masters) <= set(status.connected) for status in lab.status() if status.name in wanted)
+
+
+def _await(lab: Lab, line: show.Line, condition: Callable[[], bool], what: str) -> None:
+    begin = time.monotonic()
+    while not condition():
+        waited = time.monotonic() - begin
+        if waited > PATIENCE:
+            raise StoryError(
+                f"{what}: not seen within {PATIENCE:.0f} s; look at it with `{_salt_lab(lab, 'logs paris')}`"
+            )
+        line(f"waiting for {what} ({waited:.0f} s)")
+        time.sleep(0.1)
+
+
+def _check(claim: bool, otherwise: str) -> None:
+    if not claim:
+        raise StoryError(otherwise)
