@@ -1,0 +1,153 @@
+"""Two real masters that share their keys: what is done on one with plain ``salt-key`` holds on the other."""
+
+import json
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from saltext_logilab.lab import configs
+from saltext_logilab.lab.lab import Lab
+from saltext_logilab.masters import health
+from tests.support.labs import LabFactory, accept_all
+from tests.support.minion_keys import KEYS
+from tests.support.waiting import wait_until
+
+PATIENCE = 30
+
+
+@pytest.fixture(scope="module")
+def lab(make_module_lab: LabFactory) -> Lab:
+    """Two masters and two minions of the installed Salt."""
+    return make_module_lab(masters=("paris", "nantes"), minions=("m1", "m2"))
+
+
+def pki(lab: Lab, master: str) -> Path:
+    """Return the folder with the keys of ``master``."""
+    return configs.root(lab.folder, master) / "pki"
+
+
+def place(lab: Lab, master: str, folder: str, minion: str, pem: str) -> None:
+    """Put a whole key file into a key directory, as an operator does by hand."""
+    (pki(lab, master) / ".new").write_text(pem)
+    (pki(lab, master) / ".new").rename(pki(lab, master) / folder / minion)
+
+
+def held(lab: Lab, master: str, minion: str) -> str:
+    """Return the state of the key of ``minion`` at ``master``: accepted, pending, rejected, denied or nothing."""
+    return next((state for state, ids in lab.keys(master).items() if minion in ids), "")
+
+
+def awaited(lab: Lab, master: str, minion: str, state: str) -> None:
+    """Wait until the key of ``minion`` is in ``state`` at ``master``."""
+    wait_until(lambda: held(lab, master, minion) == state, PATIENCE, f"{minion} {state or 'gone'} at {master}")
+
+
+def status(lab: Lab, master: str) -> tuple[int, dict]:
+    """Return the exit code of ``masters.status`` and what it tells of ``master``."""
+    done = lab.run(master, "salt-run", "masters.status", "--out", "json")
+    return done.returncode, json.loads(done.stdout)[master]
+
+
+def engine(lab: Lab, master: str) -> int:
+    """Return the pid of the engine of ``master``."""
+    return health.read(configs.root(lab.folder, master) / "state" / "masters")["pid"]
+
+
+@pytest.fixture(autouse=True)
+def healthy(lab: Lab) -> None:
+    """Each test begins with two masters that are up and agree."""
+    lab.up()
+    for master in ("paris", "nantes"):
+        wait_until(lambda master=master: status(lab, master)[0] == 0, PATIENCE, f"{master} is healthy")
+
+
+def test_one_accept_and_the_other_master_commands(lab: Lab) -> None:
+    """``salt-key -A`` on the first: the second has the keys, and its minions answer it."""
+    lab.run("paris", "salt-key", "-A", "-y")
+    for minion in ("m1", "m2"):
+        awaited(lab, "nantes", minion, "accepted")
+    accept_all(lab)
+    done = lab.run("nantes", "salt", "*", "test.ping", "--out", "json", "--static")
+    assert json.loads(done.stdout) == {"m1": True, "m2": True}
+
+
+def test_reject_and_delete_go_both_ways(lab: Lab) -> None:
+    """What the second master rejects or deletes is rejected or gone on the first, and the AES key is rotated there."""
+    place(lab, "paris", "minions_pre", "web1", KEYS[0].pem)
+    lab.run("paris", "salt-key", "-y", "-a", "web1")
+    awaited(lab, "nantes", "web1", "accepted")
+    lab.run("nantes", "salt-key", "-y", "--include-accepted", "-r", "web1")
+    awaited(lab, "paris", "web1", "rejected")
+    dropfile = configs.root(lab.folder, "paris") / "cache" / ".dfn"
+    wait_until(dropfile.exists, PATIENCE, "a rotation of the AES key was asked for")
+    lab.run("nantes", "salt-key", "-y", "-d", "web1")
+    awaited(lab, "paris", "web1", "")
+
+
+def test_what_happened_while_a_master_was_dead(lab: Lab) -> None:
+    """The second master is killed; a key is accepted and one deleted on the first; it comes back and knows."""
+    place(lab, "paris", "minions", "web2", KEYS[0].pem)
+    awaited(lab, "nantes", "web2", "accepted")
+    lab.kill("nantes")
+    lab.run("paris", "salt-key", "-y", "-d", "web2")
+    place(lab, "paris", "minions_pre", "web3", KEYS[1].pem)
+    lab.run("paris", "salt-key", "-y", "-a", "web3")
+    wait_until(lambda: status(lab, "paris")[0] == 1, PATIENCE, "the status is red")
+    code, told = status(lab, "paris")
+    assert code == 1
+    assert told["peers"]["nantes"]["behind"] == 2
+    assert any("nantes has not been connected" in sentence for sentence in told["problems"])
+    lab.start("nantes")
+    awaited(lab, "nantes", "web2", "")
+    awaited(lab, "nantes", "web3", "accepted")
+
+
+def test_an_engine_that_is_killed_loses_nothing(lab: Lab) -> None:
+    """kill -9 of the engine alone: the master starts it again, and what was done meanwhile is not lost."""
+    old = engine(lab, "nantes")
+    os.kill(old, signal.SIGKILL)
+    place(lab, "nantes", "minions", "web4", KEYS[0].pem)
+    wait_until(lambda: engine(lab, "nantes") != old, PATIENCE, "a new engine")
+    awaited(lab, "paris", "web4", "accepted")
+
+
+def test_a_different_key_is_reported_and_not_taken_over(lab: Lab) -> None:
+    """The same id with another key on each side: both keep theirs, the status is red and names both fingerprints."""
+    lab.kill("nantes")
+    place(lab, "paris", "minions", "web5", KEYS[0].pem)
+    place(lab, "nantes", "minions", "web5", KEYS[1].pem)
+    lab.start("nantes")
+    for master, key in (("paris", KEYS[0]), ("nantes", KEYS[1])):
+        wait_until(lambda master=master: "web5" in str(status(lab, master)[1]["problems"]), PATIENCE, "reported")
+        code, told = status(lab, master)
+        assert code == 1
+        assert all(one.fingerprint in str(told["problems"]) for one in KEYS[:2])
+        assert (pki(lab, master) / "minions" / "web5").read_text() == key.pem
+    lab.run("nantes", "salt-key", "-y", "-d", "web5")
+    wait_until(lambda: (pki(lab, "nantes") / "minions" / "web5").exists(), PATIENCE, "the other key is taken over")
+    assert (pki(lab, "nantes") / "minions" / "web5").read_text() == KEYS[0].pem
+
+
+def test_state_outlives_a_cleared_cache(lab: Lab) -> None:
+    """``saltutil.clear_cache`` empties cachedir: identity and journal lie elsewhere."""
+    state = configs.root(lab.folder, "paris") / "state" / "masters"
+    cache = configs.root(lab.folder, "paris") / "cache"
+    assert {"identity.pem", "journal.db"} <= {path.name for path in state.iterdir()}
+    assert not state.resolve().is_relative_to(cache.resolve())
+    assert (state / "identity.pem").stat().st_mode & 0o077 == 0
+
+
+def test_status_is_a_table_for_people(lab: Lab) -> None:
+    """On a terminal: a line per master, the records, and that all is well."""
+    done = lab.run("paris", "salt-run", "masters.status")
+    assert done.returncode == 0
+    assert "paris (this)" in done.stdout
+    assert done.stdout.strip().endswith("All masters agree.")
+
+
+def test_identity_shows_what_the_peers_expect(lab: Lab) -> None:
+    """The runner shows the fingerprint with which the other master is configured."""
+    shown = json.loads(lab.run("nantes", "salt-run", "masters.identity", "--out", "json").stdout)
+    assert shown["fingerprint"] == status(lab, "paris")[1]["peers"]["nantes"]["fingerprint"]

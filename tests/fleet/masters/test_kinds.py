@@ -1,0 +1,53 @@
+"""Groups of other kinds: other versions of Salt, masters of a user of their own, and wrong configurations."""
+
+import json
+
+import pytest
+
+from tests.fleet.masters.test_keys import awaited, place, status
+from tests.support.labs import LabFactory
+from tests.support.minion_keys import KEYS
+from tests.support.waiting import wait_until
+
+PATIENCE = 60
+
+
+def test_masters_of_3006_and_3007_share_a_key(make_lab: LabFactory) -> None:
+    """A key accepted by the salt-key of one version, and deleted by that of the other one."""
+    lab = make_lab(masters=("paris", "nantes"), minions=(), salt={"paris": "3006", "nantes": "3007"})
+    versions = {one.name: one.salt for one in lab.status()}
+    assert versions["paris"].startswith("3006.")
+    assert versions["nantes"].startswith("3007.")
+    place(lab, "paris", "minions_pre", "web1", KEYS[0].pem)
+    lab.run("paris", "salt-key", "-y", "-a", "web1")
+    awaited(lab, "nantes", "web1", "accepted")
+    lab.run("nantes", "salt-key", "-y", "-d", "web1")
+    awaited(lab, "paris", "web1", "")
+    assert status(lab, "paris")[1]["peers"]["nantes"]["versions"]["salt"] == versions["nantes"]
+
+
+def test_masters_of_an_unprivileged_user(make_lab: LabFactory) -> None:
+    """Masters that run as another user, operated by root: what root does with salt-key is shared."""
+    lab = make_lab(masters=("paris", "nantes"), minions=(), user="nobody")
+    place(lab, "paris", "minions_pre", "web1", KEYS[0].pem)
+    lab.run("paris", "salt-key", "-y", "-a", "web1")
+    awaited(lab, "nantes", "web1", "accepted")
+    assert status(lab, "nantes")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("masters", "sentence"),
+    [
+        ({"listne": "127.0.0.1:1"}, "logilab:masters:listne is not a known setting (did you mean 'listen'?)"),
+        ({"listen": "nowhere"}, "logilab:masters:listen must be HOST:PORT"),
+    ],
+    ids=["unknown key", "wrong address"],
+)
+def test_a_wrong_configuration_is_one_sentence(make_lab: LabFactory, masters: dict, sentence: str) -> None:
+    """The master runs; its engine stands still, and the status says what is wrong, with exit code 1."""
+    lab = make_lab(masters=("paris",), minions=(), master_options={"logilab": {"masters": masters}})
+    done = lab.run("paris", "salt-run", "masters.status", "--out", "json")
+    assert done.returncode == 1
+    assert sentence in json.loads(done.stdout)["paris"]["problems"][0]
+    assert "Traceback" not in done.stdout + done.stderr
+    wait_until(lambda: sentence in lab.log("paris").read_text(), PATIENCE, "the log says so too")
