@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -70,6 +71,18 @@ def test_failed_build_is_not_cached(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert cached("thing-1", build).read_text() == "whole"
     assert cached("thing-1", build).read_text() == "whole"
     assert len(builds) == 2
+
+
+def test_stale_versions_are_pruned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A new version of a thing removes those that nobody used for long, and nothing else."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    for name in ("thing-1.2-old", "thing-1.2-used", "other-1.2-old"):
+        path = cached(name, Path.mkdir)
+        if name.endswith("old"):
+            os.utime(path, (0, 0))
+    new = cached("thing-1.2-new", Path.mkdir)
+    left = [path.name for path in new.parent.iterdir() if path.is_dir()]
+    assert sorted(left) == ["other-1.2-old", "thing-1.2-new", "thing-1.2-used"]
 
 
 def test_only_debian_sources_are_carried(tmp_path: Path) -> None:
