@@ -8,6 +8,7 @@ from the machine at build time, and is a part of the hash.
 from __future__ import annotations
 
 import hashlib
+import inspect
 import re
 import shlex
 import subprocess
@@ -35,7 +36,6 @@ DPKG_OPTIONS = (
     "path-exclude=/usr/share/doc/*",
     "path-include=/usr/share/doc/*/copyright",
 )
-DEFAULT_SOURCES = f"deb http://deb.debian.org/debian {SUITE} main\n"
 BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
 LOCAL_CERTIFICATES = Path("/usr/local/share/ca-certificates")
 OWN_SOURCES = re.compile(r"https?://\S+/debian(-security)?/?(\s|$)", re.MULTILINE)
@@ -70,11 +70,17 @@ class Outside:
 
 
 def debian_sources(apt: Path) -> str:
-    """Return apt's sources of Debian itself, without those of other vendors, comments left out."""
-    files = [apt / "sources.list", *sorted((apt / "sources.list.d").glob("*"))]
-    texts = [file.read_text() for file in files if file.is_file()]
-    own = ["".join(it + "\n" for it in text.splitlines() if not it.startswith("#")) for text in texts]
-    return "\n".join(text for text in own if OWN_SOURCES.search(text)) or DEFAULT_SOURCES
+    """
+    Return apt's sources of Debian itself, without comments and other vendors' sources; empty where there are none.
+
+    The files of the newer format win: the two cannot be mixed.
+    """
+    for files in (apt.glob("sources.list.d/*.sources"), [apt / "sources.list", *apt.glob("sources.list.d/*.list")]):
+        texts = [path.read_text() for path in sorted(files) if path.is_file()]
+        own = ["".join(it + "\n" for it in text.splitlines() if not it.startswith("#")) for text in texts]
+        if found := [text for text in own if OWN_SOURCES.search(text)]:
+            return "\n".join(found)
+    return ""
 
 
 def pip_index() -> str:
@@ -87,7 +93,7 @@ def pip_index() -> str:
 def debian_tar() -> Path:
     """Return the tar of the Debian root; about a minute where it has to be built."""
     outside = Outside.of_this_machine()
-    parts = repr((SUITE, PACKAGES, DPKG_OPTIONS, outside, Path(__file__).read_text()))
+    parts = repr((SUITE, PACKAGES, DPKG_OPTIONS, outside, inspect.getsource(build)))
     key = hashlib.sha256(parts.encode()).hexdigest()[:16]
     return cached(f"debian-{SUITE}-{key}.tar", lambda target: build(target, outside))
 
@@ -113,7 +119,7 @@ def build(target: Path, outside: Outside) -> None:
         *(f"--dpkgopt={option}" for option in DPKG_OPTIONS),
         *(f"--aptopt={option}" for option in outside.apt_options),
         *(f"--customize-hook={hook}" for hook in hooks),
-        *(SUITE, target, sources),
+        *(SUITE, target, *([sources] if outside.sources else ())),
         timeout=900,
     )
     sources.unlink()

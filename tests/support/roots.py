@@ -64,6 +64,6 @@ def cached(name: str, build: Callable[[Path], None]) -> Path:
 
 def _prune(new: Path) -> None:
     """Remove the older versions of a new entry unused for :data:`KEPT` seconds; the last ``-`` begins the key."""
-    for other in new.parent.glob(f"{new.name.rpartition('-')[0]}-*{new.suffix}"):
-        if other != new and other.suffix == new.suffix and time.time() - other.stat().st_mtime > KEPT:
+    for other in new.parent.glob(f"{new.name.rpartition('-')[0]}-*"):
+        if other != new and other.suffix != ".lock" and time.time() - other.stat().st_mtime > KEPT:
             remove_tree(other) if other.is_dir() else other.unlink()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.support.debian import DEFAULT_SOURCES, debian_sources
+from tests.support.debian import debian_sources
 from tests.support.optional import MissingLibrary, Optional
 from tests.support.processes import Daemon, MissingProgram, program
 from tests.support.roots import cached
@@ -33,7 +34,7 @@ def test_missing_library_names_its_extra() -> None:
 def test_dead_daemon_is_an_error_with_its_output(tmp_path: Path) -> None:
     """A daemon that ends instead of getting ready is an error with its code and what it said."""
     daemon = Daemon("liar", [sys.executable, "-c", "print('no port left'); raise SystemExit(3)"], tmp_path)
-    with pytest.raises(RuntimeError, match="(?s)liar ended with 3.*no port left"):
+    with pytest.raises(RuntimeError, match=r"(?s)liar ended with 3.*no port left"):
         daemon.start(lambda: False, timeout=30)
 
 
@@ -72,10 +73,22 @@ def test_failed_build_is_not_cached(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert len(builds) == 2
 
 
+def test_stale_versions_are_pruned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A new version of a thing removes those that nobody used for long, and nothing else."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    for name in ("thing-1.2-old", "thing-1.2-used", "other-1.2-old"):
+        path = cached(name, Path.mkdir)
+        if name.endswith("old"):
+            os.utime(path, (0, 0))
+    new = cached("thing-1.2-new", Path.mkdir)
+    left = [path.name for path in new.parent.iterdir() if path.is_dir()]
+    assert sorted(left) == ["other-1.2-old", "thing-1.2-new", "thing-1.2-used"]
+
+
 def test_only_debian_sources_are_carried(tmp_path: Path) -> None:
-    """Of apt's sources an image gets those of Debian; without any, Debian's own."""
+    """Of apt's sources an image gets those of Debian, without comments."""
     (tmp_path / "sources.list.d").mkdir()
     (tmp_path / "sources.list.d/vendor.list").write_text(VENDOR)
-    assert debian_sources(tmp_path) == DEFAULT_SOURCES
+    assert debian_sources(tmp_path) == ""
     (tmp_path / "sources.list.d/debian.sources").write_text(f"# ours\n{DEBIAN}")
     assert debian_sources(tmp_path) == DEBIAN
