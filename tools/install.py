@@ -107,7 +107,9 @@ class Progress:
             with self.log.open("rb") as log:
                 log.seek(begin)
                 text = log.read().decode(errors="replace")
-            raise InstallError(cause(text[-20000:]) or f"the step {what!r} failed (exit code {code})")
+            full = shutil.disk_usage(self.log).free < 2**20  # then the log may have no room for the cause
+            known = "the disk is full" if full else cause(text[-20000:])
+            raise InstallError(known or f"the step {what!r} failed (exit code {code})")
 
     def say(self, line: str) -> None:
         """Print ``line`` in the place of the live one."""
