@@ -13,6 +13,7 @@ import shlex
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from saltext_logilab.errors import LogilabError
 from saltext_logilab.lab import directory, layout, show
@@ -188,8 +189,10 @@ def _shown(lab: Lab, words: str) -> None:
 
 def _salt_lab(lab: Lab, words: str) -> str:
     command, _, rest = words.partition(" ")
-    place = "" if lab.folder == directory.default_folder() else f" --lab {shlex.quote(str(lab.folder))}"
-    return f"salt-lab {command}{place}{' ' + rest if rest else ''}"
+    place = shlex.quote(str(lab.folder))
+    if lab.folder.is_relative_to(Path.home()):
+        place = f"~/{shlex.quote(str(lab.folder.relative_to(Path.home())))}"
+    return " ".join(["salt-lab", command, "--lab", place, *([rest] if rest else [])])
 
 
 def _table_of_keys(lab: Lab) -> None:
