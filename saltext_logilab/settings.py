@@ -47,11 +47,11 @@ class Section:
     @overload
     def take(self, key: str, kind: type[T]) -> T: ...
     @overload
-    def take(self, key: str, kind: type[T], default: T) -> T: ...
-    @overload
     def take(self, key: str, kind: type[T], default: None) -> T | None: ...
+    @overload
+    def take(self, key: str, kind: type[T], default: T) -> T: ...
 
-    def take(self, key: str, kind: type[T], default: T | None | _Missing = _MISSING) -> T | None:
+    def take(self, key: str, kind: type[T], default: T | _Missing | None = _MISSING) -> T | None:
         """
         Return the value of ``key``, or ``default`` when it is absent.
 

@@ -1,0 +1,1 @@
+"""The tests; ``tests.support`` holds the fixtures of real things."""

@@ -1,3 +1,22 @@
-"""What all tests share: the fixtures in tests/support."""
+"""What every test may ask for: one plugin per subject, nothing starts unless a test asks."""
 
-pytest_plugins = ["tests.support.labs"]
+pytest_plugins = [
+    "pytester",
+    "tests.support.leftovers",
+    "tests.support.roots",
+    "tests.support.clocks",
+    "tests.support.disks",
+    "tests.support.relays",
+    "tests.support.etcd",
+    "tests.support.postgresql",
+    "tests.support.docker",
+    "tests.support.debian",
+    "tests.support.extension",
+    "tests.support.containers",
+    "tests.support.libvirt",
+    "tests.support.guests",
+    "tests.support.salt",
+    "tests.support.labs",
+    "tests.support.distribution",
+    "tests.support.no_skips",
+]

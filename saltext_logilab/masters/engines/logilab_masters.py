@@ -1,0 +1,54 @@
+"""
+Share accepted, rejected and deleted keys with other masters.
+
+Master configuration:
+
+.. code-block:: yaml
+
+    engines:
+      - logilab_masters: {}
+    logilab:
+      masters:
+        name: paris
+        listen: 192.0.2.1:4507
+        peers:
+          nantes:
+            address: 192.0.2.2:4507
+            fingerprint: SHA256:...   # as `salt-run masters.identity` on nantes shows it
+
+.. versionadded:: 0.1.0
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from saltext_logilab.errors import LogilabError
+
+if TYPE_CHECKING:
+    __opts__: dict[str, Any]
+
+log = logging.getLogger(__name__)
+
+
+def __virtual__() -> bool | tuple[bool, str]:
+    """Load on masters."""
+    if __opts__.get("__role") != "master":
+        return False, "The engine logilab_masters runs on masters only"
+    return True
+
+
+def start() -> None:
+    """
+    Run until the master stops.
+
+    With a wrong configuration it says so once in the master's log and in ``salt-run masters.status``, and stands still.
+    """
+    from saltext_logilab.masters import service  # noqa: PLC0415 - nothing of it is needed to load this file
+
+    try:
+        service.run(__opts__)
+    except LogilabError as err:
+        log.critical("logilab_masters does not run: %s", err)
+        service.stand_still(__opts__, str(err))

@@ -1,0 +1,230 @@
+"""
+The key store as directories: ``minions``, ``minions_pre``, ``minions_rejected`` and ``minions_denied`` in ``pki_dir``.
+
+So Salt 3006 and 3007 keep their keys, and 3008 with its default driver ``localfs_key``. Everything is written by a
+rename, so that at no moment a key is missing that was there, and nothing is removed before its successor stands.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from asyncinotify import Inotify, Mask
+
+from saltext_logilab.errors import UnavailableError
+from saltext_logilab.masters.records import Key, State, is_minion_id, parse_key
+
+# In this order a key in two directories is read, as Salt does: a rejected one is never taken for accepted.
+_DIRECTORIES = {"rejected": "minions_rejected", "pending": "minions_pre", "accepted": "minions"}
+_DENIED = "minions_denied"
+
+
+@dataclass(frozen=True)
+class Held:
+    """
+    What a key store holds under an id.
+
+    ``state`` is accepted, rejected, pending or damaged (the file is no PEM); then ``key`` is None.
+    """
+
+    state: str
+    key: Key | None
+
+    @property
+    def fingerprint(self) -> str:
+        """The key's fingerprint; empty when it is damaged."""
+        return self.key.fingerprint if self.key else ""
+
+
+class _Seen(NamedTuple):
+    """How a file or folder was seen: enough to notice that it is another one now."""
+
+    inode: int
+    mtime_ns: int
+    size: int
+
+    @classmethod
+    def of(cls, path: Path) -> _Seen | None:
+        """Look at ``path``; None when it is not there or is a link."""
+        try:
+            found = os.lstat(path)
+        except FileNotFoundError:
+            return None
+        return None if stat.S_ISLNK(found.st_mode) else cls(found.st_ino, found.st_mtime_ns, found.st_size)
+
+
+class KeyDirectories:
+    """The keys of a master, read and written in its ``pki_dir``."""
+
+    def __init__(self, pki_dir: Path) -> None:
+        """
+        Look after the keys in ``pki_dir``.
+
+        Salt 3008 makes each directory when it first needs it. They are all made now: one that is missing later is
+        a fault (a disk that is not mounted), not a set of deleted keys.
+
+        :raises UnavailableError: they cannot be made.
+        """
+        self._pki = pki_dir
+        self._read: dict[tuple[str, str], tuple[_Seen, Key | None]] = {}
+        try:
+            for folder in (*_DIRECTORIES.values(), _DENIED):
+                (pki_dir / folder).mkdir(mode=0o700, exist_ok=True)
+        except OSError as err:
+            raise UnavailableError(f"the key store {pki_dir} cannot be used: {err.strerror}") from err
+
+    def stamp(self) -> object:
+        """Return a value that changes whenever a key file is added, moved or removed (not when one is rewritten)."""
+        return tuple(_Seen.of(self._pki / folder) for folder in _DIRECTORIES.values())
+
+    async def follow(self, hint: Callable[[str], None]) -> None:
+        """
+        Call ``hint`` with each id whose files change, as soon as they do (inotify), until cancelled.
+
+        :raises UnavailableError: the kernel does not let it be followed.
+        """
+        mask = Mask.MOVED_TO | Mask.MOVED_FROM | Mask.DELETE | Mask.CLOSE_WRITE
+        try:
+            with Inotify() as inotify:
+                for folder in _DIRECTORIES.values():
+                    inotify.add_watch(self._pki / folder, mask)
+                async for event in inotify:
+                    if event.name and is_minion_id(event.name.name):
+                        hint(event.name.name)
+        except OSError as err:
+            raise UnavailableError(f"the key store {self._pki} cannot be followed: {err.strerror}") from err
+
+    def scan(self) -> dict[str, Held]:
+        """
+        Return everything that the store holds, by id. Names that cannot be ids are passed over.
+
+        :raises UnavailableError: a directory cannot be read: what is missing then proves nothing.
+        """
+        found: dict[str, Held] = {}
+        for state in reversed(_DIRECTORIES):
+            for name, key in self._folder(_DIRECTORIES[state]):
+                if key or name not in found:
+                    found[name] = Held(state, key) if key else Held("damaged", None)
+        return found
+
+    def read(self, ids: Iterable[str]) -> dict[str, Held]:
+        """
+        Return what the store holds of ``ids``; an id that it does not hold is left out.
+
+        :raises UnavailableError: a directory is missing or a file cannot be read.
+        """
+        for folder in _DIRECTORIES.values():
+            if not (self._pki / folder).is_dir():
+                raise UnavailableError(f"the key store has no directory {self._pki / folder}")
+        found: dict[str, Held] = {}
+        for minion in ids:
+            held = self._held(minion) if is_minion_id(minion) else None
+            if held:
+                found[minion] = held
+        return found
+
+    def put(self, minion: str, state: State, key: Key) -> None:
+        """
+        Make ``key`` the one of ``minion``, in ``state``. Another key that is pending there becomes a denied one.
+
+        :raises UnavailableError: it cannot be written; then the store is as before.
+        """
+        target = self._pki / _DIRECTORIES[state.value] / minion
+        others = [folder for name, folder in _DIRECTORIES.items() if name != state.value]
+        try:
+            self._deny_other(minion, key)
+            for other in others:  # the same key elsewhere is moved: at no moment it stands in two places or in none
+                if self._current(other, minion) == key:
+                    (self._pki / other / minion).rename(target)
+                    break
+            else:
+                self._write(target, key.pem)
+            for other in others:
+                (self._pki / other / minion).unlink(missing_ok=True)
+        except OSError as err:
+            raise UnavailableError(f"the key of {minion!r} cannot be written: {err.strerror}") from err
+
+    def remove(self, minion: str, fingerprint: str) -> bool:
+        """
+        Remove the accepted or rejected key of ``minion`` if it is the one of ``fingerprint``; say whether it was.
+
+        :raises UnavailableError: it cannot be removed.
+        """
+        removed = False
+        for folder in (_DIRECTORIES["accepted"], _DIRECTORIES["rejected"]):
+            key = self._current(folder, minion)
+            if key and key.fingerprint == fingerprint:
+                try:
+                    (self._pki / folder / minion).unlink()
+                except FileNotFoundError:
+                    continue
+                except OSError as err:
+                    raise UnavailableError(f"the key of {minion!r} cannot be removed: {err.strerror}") from err
+                removed = True
+        return removed
+
+    def _folder(self, folder: str) -> Iterator[tuple[str, Key | None]]:
+        try:
+            with os.scandir(self._pki / folder) as entries:
+                for entry in entries:
+                    if (folder, entry.name) in self._read or is_minion_id(entry.name):
+                        seen = _Seen.of(Path(entry.path))
+                        if seen:
+                            yield entry.name, self._key(folder, entry.name, seen)
+        except OSError as err:
+            raise UnavailableError(f"the key store {err.filename} cannot be read: {err.strerror}") from err
+
+    def _held(self, minion: str) -> Held | None:
+        damaged = None
+        for state, folder in _DIRECTORIES.items():
+            seen = _Seen.of(self._pki / folder / minion)
+            key = self._key(folder, minion, seen)
+            if key:
+                return Held(state, key)
+            if seen:
+                damaged = Held("damaged", None)
+        return damaged
+
+    def _key(self, folder: str, minion: str, seen: _Seen | None) -> Key | None:
+        """Return the key in a file that was ``seen`` so; it is read again only when it was seen otherwise before."""
+        if seen is None:
+            self._read.pop((folder, minion), None)
+            return None
+        known = self._read.get((folder, minion))
+        if known and known[0] == seen:
+            return known[1]
+        path = self._pki / folder / minion
+        try:
+            with path.open(encoding="utf-8", errors="replace") as file:
+                key = parse_key(file.read(64 * 1024))
+        except FileNotFoundError:
+            return None
+        except OSError as err:
+            raise UnavailableError(f"the key file {path} cannot be read: {err.strerror}") from err
+        self._read[folder, minion] = (seen, key)
+        return key
+
+    def _current(self, folder: str, minion: str) -> Key | None:
+        return self._key(folder, minion, _Seen.of(self._pki / folder / minion))
+
+    def _deny_other(self, minion: str, key: Key) -> None:
+        pending = self._current(_DIRECTORIES["pending"], minion)
+        if pending and pending != key:
+            (self._pki / _DIRECTORIES["pending"] / minion).rename(self._pki / _DENIED / minion)
+
+    def _write(self, target: Path, pem: str) -> None:
+        descriptor, name = tempfile.mkstemp(dir=self._pki, prefix=".logilab-")
+        try:
+            with os.fdopen(descriptor, "w", encoding="ascii") as file:
+                file.write(pem)
+            Path(name).chmod(0o644)
+            Path(name).rename(target)
+        except OSError:
+            Path(name).unlink(missing_ok=True)
+            raise

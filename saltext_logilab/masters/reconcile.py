@@ -1,0 +1,181 @@
+"""
+The decisions of a member, as pure functions: what was changed here by hand, and what is to be done to the key store.
+
+It is a three-way difference between what was last applied here, what the key store holds, and what the records mean.
+A key in the store that differs from what was last applied is a decision of this master's operator, made knowing just
+what was applied: that is its context. A store that agrees with what was applied follows the records.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from saltext_logilab.masters.keydirs import Held
+from saltext_logilab.masters.records import Effect, Key, Record, State, Vector, effect, join
+
+Decision = tuple[State, str]
+"""A state and the fingerprint of the key that is in it."""
+
+
+@dataclass(frozen=True)
+class Applied:
+    """What was last applied to the key store under an id, and the version vector of the records behind it."""
+
+    state: State
+    fingerprint: str
+    context: Vector = field(hash=False)
+
+    @property
+    def decision(self) -> Decision:
+        """The state and fingerprint."""
+        return (self.state, self.fingerprint)
+
+
+@dataclass(frozen=True)
+class Change:
+    """A decision that was made in this master's key store, to become a record."""
+
+    subject: str
+    state: State
+    fingerprint: str
+    pem: str
+    context: Vector = field(hash=False)
+
+
+@dataclass(frozen=True)
+class Step:
+    """
+    What is to be done about one id.
+
+    ``put`` (a state and a key) or ``remove`` (a fingerprint) is done to the store, if given; then ``applied`` is noted.
+    """
+
+    subject: str
+    applied: Applied
+    put: tuple[State, Key] | None = None
+    remove: str = ""
+
+
+def decided(held: Held | None) -> tuple[State, Key] | None:
+    """Return the decision that the store shows; None when the key is pending, absent or damaged."""
+    if held is None or held.key is None or held.state not in ("accepted", "rejected"):
+        return None
+    return State(held.state), held.key
+
+
+def is_settled(held: Held | None, applied: Applied | None) -> bool:
+    """Say whether the store shows what was last applied: nobody has decided anything here since."""
+    shown = decided(held)
+    if shown is None:
+        return applied is None or applied.state is State.DELETED
+    return applied is not None and applied.decision == (shown[0], shown[1].fingerprint)
+
+
+def vanished(store: Mapping[str, Held], applied: Mapping[str, Applied]) -> set[str]:
+    """Return the ids whose key was applied and is now absent or pending again: deleted, if a second reading agrees."""
+    return {
+        subject
+        for subject, was in applied.items()
+        if was.state is not State.DELETED and decided(store.get(subject)) is None and not _damaged(store.get(subject))
+    }
+
+
+def local_changes(
+    store: Mapping[str, Held], applied: Mapping[str, Applied], records: Mapping[str, Iterable[Record]]
+) -> list[Change]:
+    """
+    Return the decisions made in this key store since it was last applied, in the order of their ids.
+
+    What the store shows and the records already mean (a write that was cut off before it was noted, or the same
+    decision made on two masters) is no change. A damaged file is none either.
+    """
+    changes = []
+    for subject in sorted({*store, *applied}):
+        held, was = store.get(subject), applied.get(subject)
+        if _damaged(held) or is_settled(held, was):
+            continue
+        change = _change(subject, held, was)
+        if not _agrees(change, records.get(subject, ())):
+            changes.append(change)
+    return changes
+
+
+def steps(
+    subjects: Iterable[str],
+    store: Mapping[str, Held],
+    applied: Mapping[str, Applied],
+    records: Mapping[str, Iterable[Record]],
+) -> list[Step]:
+    """
+    Return what is to be done so that the store shows what the records mean, for ``subjects``, sorted.
+
+    An id whose store shows a decision that is no record yet is left for the next round.
+    """
+    planned = []
+    for subject in sorted(subjects):
+        known = list(records.get(subject, ()))
+        if known:
+            step = _step(subject, known, store.get(subject), applied.get(subject))
+            if step:
+                planned.append(step)
+    return planned
+
+
+def _damaged(held: Held | None) -> bool:
+    return held is not None and held.state == "damaged"
+
+
+def _change(subject: str, held: Held | None, was: Applied | None) -> Change:
+    context = was.context if was else {}
+    shown = decided(held)
+    if shown:
+        return Change(subject, shown[0], shown[1].fingerprint, shown[1].pem, context)
+    if was is None:
+        raise ValueError(f"nothing was applied under {subject!r}, so nothing can have vanished")
+    return Change(subject, State.DELETED, was.fingerprint, "", context)
+
+
+def _agrees(change: Change, records: Iterable[Record]) -> bool:
+    known = list(records)
+    if not known:
+        return False
+    means = effect(known)
+    return (means.state, means.fingerprint) == (change.state, change.fingerprint)
+
+
+def _step(subject: str, records: list[Record], held: Held | None, was: Applied | None) -> Step | None:
+    means = effect(records)
+    shown = decided(held)
+    here = (shown[0], shown[1].fingerprint) if shown else None
+    if means.state is None:
+        return _keep(means, records, held, was) if is_settled(held, was) and here else None
+    target = Applied(means.state, means.fingerprint, join(*(one.vector for one in records)))
+    done = here is None if means.state is State.DELETED else here == target.decision
+    if done:
+        return None if was == target else Step(subject, target)
+    if not is_settled(held, was) and not _damaged(held):
+        return None
+    if means.state is State.DELETED:
+        return Step(subject, target, remove=here[1]) if here else Step(subject, target)
+    return Step(subject, target, put=(means.state, Key(means.pem)))
+
+
+def _keep(means: Effect, records: list[Record], held: Held | None, was: Applied | None) -> Step | None:
+    """
+    In a conflict this member keeps the key that it has, follows what was decided about that key, and takes no other.
+
+    Its context is that key's records alone: its next decision says nothing about the other keys.
+    """
+    shown = decided(held)
+    if shown is None:
+        return None
+    key = shown[1]
+    own = join(*(one.vector for one in records if one.fingerprint == key.fingerprint))
+    standing = next((one for one in means.rivals if one.fingerprint == key.fingerprint), None)
+    if standing is None:
+        return Step(records[0].subject, Applied(State.DELETED, key.fingerprint, own), remove=key.fingerprint)
+    target = Applied(standing.state, key.fingerprint, own)
+    if shown[0] is standing.state:
+        return None if was == target else Step(standing.subject, target)
+    return Step(standing.subject, target, put=(standing.state, key))

@@ -1,0 +1,98 @@
+"""The life of a member in its engine process: one at a time, as long as its master lives."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import logging
+import os
+import time
+from collections.abc import Coroutine, Iterator, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+from saltext_logilab import settings as package_settings
+from saltext_logilab.errors import LogilabError
+from saltext_logilab.identity import load_or_create
+from saltext_logilab.masters import health, settings
+from saltext_logilab.masters.journal import Journal
+from saltext_logilab.masters.keystore import MasterSurroundings, open_store
+from saltext_logilab.masters.member import Member
+
+log = logging.getLogger(__name__)
+
+LOCK = "engine.lock"
+
+
+def run(opts: Mapping[str, Any]) -> None:
+    """
+    Be the member that ``opts`` configures, until the master ends.
+
+    :raises ConfigurationError: the configuration is wrong.
+    :raises UnavailableError: the state directory cannot be used.
+    """
+    configured = settings.read(opts)
+    identity = load_or_create(configured.identity)
+    with _only_one(configured.folder):
+        journal = Journal(configured.journal, identity)
+
+        async def work() -> None:
+            await _as_long_as_the_master(Member(configured, journal, open_store(opts), MasterSurroundings(opts)).run())
+
+        with contextlib.suppress(asyncio.CancelledError):
+            asyncio.run(work())
+
+
+def stand_still(opts: Mapping[str, Any], error: str) -> None:
+    """Leave ``error`` for the status, and wait for the master's end: a restart would change nothing."""
+    with contextlib.suppress(LogilabError, OSError):
+        folder = package_settings.state_dir(opts, settings.AREA)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        health.write(folder, {"pid": os.getpid(), "written": time.time(), "errors": [error], "peers": {}})
+    parent = os.getppid()
+    while os.getppid() == parent:
+        time.sleep(1)
+
+
+def is_running(folder: Path) -> bool:
+    """Say whether a member is at work on the state in ``folder``."""
+    try:
+        with (folder / LOCK).open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
+
+
+async def _as_long_as_the_master(running: Coroutine[Any, Any, None]) -> None:
+    work = asyncio.ensure_future(running)
+    parent = os.getppid()
+    while not work.done():
+        await asyncio.wait([work], timeout=1)
+        if os.getppid() != parent:  # a master that was killed leaves its engines behind
+            work.cancel()
+    await work
+
+
+@contextlib.contextmanager
+def _only_one(folder: Path) -> Iterator[None]:
+    """Wait until no other process is at work in ``folder``: the engine of a master that was killed ends in a second."""
+    with (folder / LOCK).open("ab") as file:
+        waited = False
+        while not _lock(file):
+            if not waited:
+                log.warning("Another process is at work in %s; standing by", folder)
+            waited = True
+            time.sleep(0.2)
+        yield
+
+
+def _lock(file: IO[bytes]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

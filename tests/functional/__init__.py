@@ -1,0 +1,1 @@
+"""Salt's loaders, Docker, libvirt and stores for real, without masters and minions."""

@@ -1,0 +1,1 @@
+"""The fixtures themselves: each real thing that the tests use is proven here."""

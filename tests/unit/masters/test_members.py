@@ -1,0 +1,362 @@
+"""Members over real connections, with key directories of their own and no Salt."""
+
+import asyncio
+import contextlib
+import socket
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from saltext_logilab.errors import UnavailableError, WireError
+from saltext_logilab.identity import load_or_create
+from saltext_logilab.masters import health, link
+from saltext_logilab.masters.journal import Journal
+from saltext_logilab.masters.keydirs import KeyDirectories
+from saltext_logilab.masters.member import Member
+from saltext_logilab.masters.records import Key
+from saltext_logilab.masters.settings import Address, MastersSettings, Peer
+from tests.support.addresses import free_address
+from tests.support.minion_keys import IDENTITIES, KEYS
+
+DEADLINE = 20
+
+
+@dataclass
+class Around:
+    """A master's surroundings that note what was asked of them."""
+
+    versions: dict[str, str] = field(default_factory=lambda: {"salt": "3008", "logilab": "0"})
+    forgotten: int = 0
+    told: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+
+    def forget(self) -> None:
+        """Count."""
+        self.forgotten += 1
+
+    def tell(self, what: str, data: dict[str, Any]) -> None:
+        """Keep."""
+        self.told.append((what, data))
+
+
+class Site:
+    """A member that can be started and killed."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self.name, self.pki, self.state = name, folder / name / "pki", folder / name / "state"
+        self.pki.mkdir(parents=True)
+        self.store = KeyDirectories(self.pki)
+        self.identity = load_or_create(self.state / "identity.pem")
+        self.address = Address(*free_address())
+        self.around = Around()
+        self.peers: list[Site] = []
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to work in the running loop."""
+        peers = tuple(Peer(one.name, one.address, one.identity.fingerprint) for one in self.peers)
+        settings = MastersSettings(self.name, self.address, peers, self.state)
+        self.journal = Journal(settings.journal, self.identity)
+        self._task = asyncio.ensure_future(Member(settings, self.journal, self.store, self.around).run())
+
+    async def kill(self) -> None:
+        """Stop at whatever line it is."""
+        assert self._task
+        self._task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._task
+        self.journal.close()
+
+    def place(self, minion: str, key: Key, folder: str = "minions") -> None:
+        """Do by hand what an operator does: a whole file appears."""
+        temporary = self.pki / ".new"
+        temporary.write_text(key.pem)
+        temporary.rename(self.pki / folder / minion)
+
+    def delete(self, minion: str) -> None:
+        """Delete an accepted key by hand."""
+        (self.pki / "minions" / minion).unlink()
+
+    def accepted(self) -> dict[str, Key | None]:
+        """The accepted keys by id."""
+        return {minion: held.key for minion, held in self.store.scan().items() if held.state == "accepted"}
+
+    def health(self) -> dict[str, Any]:
+        """What the health file says."""
+        return health.read(self.state) or {}
+
+
+async def is_cut_off(wrong):
+    """Read from the link ``wrong`` until the other side ends it."""
+    with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+        while True:
+            await asyncio.wait_for(wrong.receive(), DEADLINE)
+    return True
+
+
+async def until(condition, what):
+    """Wait for ``condition``."""
+    deadline = time.monotonic() + DEADLINE
+    while not condition():
+        assert time.monotonic() < deadline, what
+        await asyncio.sleep(0.01)
+
+
+def play(folder, story, names=("paris", "nantes")):
+    """Run ``story`` with members of ``names`` that are each other's peers, and stop them."""
+
+    async def run():
+        sites = [Site(folder, name) for name in names]
+        for site in sites:
+            site.peers = [one for one in sites if one is not site]
+            site.start()
+        try:
+            await story(*sites)
+        finally:
+            for site in sites:
+                if not site._task.done():
+                    await site.kill()
+
+    asyncio.run(run())
+
+
+def test_a_key_goes_to_the_other_member_and_back(tmp_path):
+    """Accepted on one, rejected on the other, deleted on the first: both follow, and a delete is made good on."""
+
+    async def story(paris, nantes):
+        nantes.place("web1", KEYS[0], "minions_pre")
+        paris.place("web1", KEYS[0])
+        await until(lambda: nantes.accepted() == {"web1": KEYS[0]}, "accepted on nantes")
+        (nantes.pki / "minions" / "web1").rename(nantes.pki / "minions_rejected" / "web1")
+        await until(lambda: paris.store.scan()["web1"].state == "rejected", "rejected on paris")
+        await until(lambda: paris.around.forgotten == 1, "an accepted key was taken away")
+        (paris.pki / "minions_rejected" / "web1").unlink()
+        await until(lambda: nantes.store.scan() == {}, "deleted on nantes")
+        assert nantes.around.forgotten == 0
+
+    play(tmp_path, story)
+
+
+def test_a_member_that_was_away_learns_what_happened(tmp_path):
+    """Killed, a key deleted and another one accepted meanwhile, started again."""
+
+    async def story(paris, nantes):
+        paris.place("web1", KEYS[0])
+        await until(lambda: "web1" in nantes.accepted(), "accepted on nantes")
+        await nantes.kill()
+        paris.delete("web1")
+        paris.place("web2", KEYS[1])
+        await until(lambda: paris.journal.counts()["deleted"] == 1, "noted on paris")
+        nantes.start()
+        await until(lambda: nantes.accepted() == {"web2": KEYS[1]}, "nantes knows")
+
+    play(tmp_path, story)
+
+
+def test_changes_on_both_sides_while_apart_are_all_kept(tmp_path):
+    """Each side accepts while the other one is down."""
+
+    async def story(paris, nantes):
+        await nantes.kill()
+        paris.place("web1", KEYS[0])
+        await until(lambda: paris.journal.counts()["accepted"] == 1, "noted on paris")
+        await paris.kill()
+        nantes.place("web2", KEYS[1])
+        nantes.start()
+        paris.start()
+        both = {"web1": KEYS[0], "web2": KEYS[1]}
+        await until(lambda: paris.accepted() == nantes.accepted() == both, "both have both")
+
+    play(tmp_path, story)
+
+
+def test_a_different_key_is_never_taken_over(tmp_path):
+    """Two keys under one id: both masters keep theirs, both report, one event each; a delete ends it."""
+
+    async def story(paris, nantes):
+        await nantes.kill()
+        paris.place("web1", KEYS[0])
+        await until(lambda: paris.journal.counts()["accepted"] == 1, "noted on paris")
+        nantes.place("web1", KEYS[1])
+        nantes.start()
+        for site in (paris, nantes):
+            await until(lambda site=site: [one.kind for one in site.journal.reports()] == ["conflict"], "reported")
+        assert paris.accepted() == {"web1": KEYS[0]}
+        assert nantes.accepted() == {"web1": KEYS[1]}
+        both = sorted([KEYS[0].fingerprint, KEYS[1].fingerprint])
+        assert [(what, data["id"], sorted(data["fingerprints"])) for what, data in paris.around.told] == [
+            ("conflict", "web1", both)
+        ]
+        nantes.delete("web1")
+        await until(lambda: nantes.accepted() == {"web1": KEYS[0]}, "the other key is taken then")
+        await until(lambda: not paris.journal.reports() and not nantes.journal.reports(), "settled")
+
+    play(tmp_path, story)
+
+
+def test_another_pending_key_is_kept_and_reported(tmp_path):
+    """A key that waits under the same id is not accepted by that: it is denied, and told."""
+
+    async def story(paris, nantes):
+        nantes.place("web1", KEYS[1], "minions_pre")
+        paris.place("web1", KEYS[0])
+        await until(lambda: nantes.accepted() == {"web1": KEYS[0]}, "accepted on nantes")
+        assert (nantes.pki / "minions_denied" / "web1").read_text() == KEYS[1].pem
+        await until(lambda: [one.kind for one in nantes.journal.reports()] == ["denied"], "reported")
+
+    play(tmp_path, story)
+
+
+def test_three_members_pass_on_what_one_cannot_reach(tmp_path):
+    """A record reaches a member over another one, and its signature is verified there."""
+
+    async def story(paris, nantes, lyon):
+        await until(lambda: len(lyon.journal.members()) == 3, "lyon knows who is who")
+        await paris.kill()
+        await lyon.kill()
+        paris.peers = [nantes]
+        paris.start()
+        paris.place("web1", KEYS[0])
+        await until(lambda: "web1" in nantes.accepted(), "accepted on nantes")
+        await paris.kill()
+        lyon.start()
+        await until(lambda: lyon.accepted() == {"web1": KEYS[0]}, "lyon has it from nantes")
+
+    play(tmp_path, story, ("paris", "nantes", "lyon"))
+
+
+def test_a_journal_that_was_set_back_uses_no_counter_twice(tmp_path):
+    """A member whose journal comes from a backup begins a new incarnation, gets all back, and goes on."""
+
+    async def story(paris, nantes):
+        await until(lambda: "nantes" in paris.health().get("peers", {}), "up")
+        await paris.kill()
+        backup = {path.name: path.read_bytes() for path in paris.state.iterdir() if path.name.startswith("journal")}
+        paris.start()
+        before = paris.journal.origin
+        paris.place("web1", KEYS[0])
+        await until(lambda: "web1" in nantes.accepted(), "accepted on nantes")
+        await paris.kill()
+        for path in paris.state.glob("journal*"):
+            path.unlink()
+        for name, content in backup.items():
+            (paris.state / name).write_bytes(content)
+        paris.start()
+        await until(lambda: paris.journal.origin != before, "a new incarnation")
+        paris.place("web2", KEYS[1])
+        await until(lambda: set(nantes.accepted()) == {"web1", "web2"}, "nantes has both")
+        await until(lambda: paris.journal.digest() == nantes.journal.digest(), "the same records")
+        assert set(paris.accepted()) == {"web1", "web2"}
+
+    play(tmp_path, story)
+
+
+def test_health_tells_who_is_away_and_how_far(tmp_path):
+    """A peer that is down is shown with the number of changes that it has not acknowledged."""
+
+    async def story(paris, nantes):
+        await until(lambda: paris.health().get("peers", {}).get("nantes", {}).get("connected"), "connected")
+        await nantes.kill()
+        paris.place("web1", KEYS[0])
+        await until(lambda: paris.health()["peers"]["nantes"]["behind"] == 1, "one behind")
+        peer = paris.health()["peers"]["nantes"]
+        assert not peer["connected"]
+        assert peer["error"]
+        nantes.start()
+        await until(lambda: paris.health()["peers"]["nantes"]["behind"] == 0, "acknowledged")
+
+    play(tmp_path, story)
+
+
+def test_an_address_in_use_does_not_stop_the_exchange(tmp_path):
+    """A member that cannot listen says so and dials; when the address is free again it listens."""
+
+    async def run():
+        paris, nantes = Site(tmp_path, "paris"), Site(tmp_path, "nantes")
+        paris.peers, nantes.peers = [nantes], [paris]
+        with socket.socket() as squatter:
+            squatter.bind((paris.address.host, paris.address.port))
+            squatter.listen()
+            paris.start()
+            nantes.start()
+            paris.place("web1", KEYS[0])
+            await until(lambda: "web1" in nantes.accepted(), "nantes has it all the same")
+            await until(lambda: str(paris.address) in str(paris.health()["errors"]), "it says so")
+        await until(lambda: not paris.health()["errors"] and paris.health()["listening"], "listening")
+        await paris.kill()
+        await nantes.kill()
+
+    asyncio.run(run())
+
+
+def test_a_stranger_gets_nothing(tmp_path):
+    """Who is no peer is not let in, and who is not the expected one is not talked to."""
+
+    async def story(paris, nantes):
+        await until(lambda: paris.health().get("listening"), "listening")
+        doors = link.Doors(IDENTITIES[0], tmp_path)
+        with pytest.raises(UnavailableError, match="has not let this master in"):
+            await doors.dial(paris.address, paris.identity.fingerprint)
+        with pytest.raises(WireError, match="it is not trusted"):
+            await doors.dial(paris.address, nantes.identity.fingerprint)
+
+    play(tmp_path, story)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        ["nonsense"],
+        [7],
+        ["have", {}, b""],
+        ["have", {b"short": 1}, b"", []],
+        ["have", [1], b"", []],
+        ["records", [[b"x", b"y"]], None],
+        ["records", 5, None],
+        ["hello", 5],
+    ],
+    ids=str,
+)
+def test_what_no_member_sends_ends_the_link_and_nothing_else(tmp_path, message):
+    """A peer that sends something malformed is cut off with a reason, and the member goes on."""
+
+    async def story(paris, nantes):
+        await until(lambda: paris.health().get("listening"), "listening")
+        await nantes.kill()
+        doors = link.Doors(nantes.identity, tmp_path)
+        wrong = await doors.dial(paris.address, paris.identity.fingerprint)
+        await wrong.send(message)
+        assert await is_cut_off(wrong)
+        wrong.close()
+        nantes.start()
+        paris.place("web1", KEYS[0])
+        await until(lambda: "web1" in nantes.accepted(), "paris goes on")
+
+    play(tmp_path, story)
+
+
+def test_a_message_that_is_too_large_ends_the_link(tmp_path):
+    """The announced size is looked at before anything is read."""
+
+    async def story(paris, nantes):
+        await until(lambda: paris.health().get("listening"), "listening")
+        await nantes.kill()
+        wrong = await link.Doors(nantes.identity, tmp_path).dial(paris.address, paris.identity.fingerprint)
+        wrong.writer.write((link.MESSAGE_LIMIT + 1).to_bytes(4, "big"))
+        assert await is_cut_off(wrong)
+
+    play(tmp_path, story)
+
+
+def test_many_keys_come_in_parts(tmp_path):
+    """More records than one message holds arrive all."""
+
+    async def story(paris, nantes):
+        for number in range(1200):
+            (paris.pki / "minions" / f"web{number}").write_text(KEYS[number % 3].pem)
+        await until(lambda: len(nantes.accepted()) == 1200, "all on nantes")
+        assert paris.journal.digest() == nantes.journal.digest()
+
+    play(tmp_path, story)

@@ -1,0 +1,190 @@
+"""Records: what survives a merge, what a set of them means, what is refused."""
+
+import dataclasses
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from saltext_logilab.errors import WireError
+from saltext_logilab.identity import fingerprint
+from saltext_logilab.masters import records
+from saltext_logilab.masters.records import Record, State
+from tests.support import minion_keys
+from tests.support.minion_keys import IDENTITIES, KEYS, record
+
+ORIGINS = [records.member_id(one.public) + b"\0\0\0\1" for one in IDENTITIES]
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> list[Record]:
+    """Some decisions about one id by three members, each made with some of the earlier ones known."""
+    made: list[Record] = []
+    for _ in range(draw(st.integers(1, 7))):
+        origin = draw(st.sampled_from(ORIGINS))
+        known = [one for one in made if one.origin == origin or draw(st.booleans())]
+        counter = 1 + max((one.counter for one in made if one.origin == origin), default=0)
+        state, key = draw(st.sampled_from(State)), draw(st.sampled_from(KEYS))
+        made.append(record(state, key, origin, counter, records.join(*(one.vector for one in known))))
+    return made
+
+
+@given(histories(), st.randoms())
+def test_the_order_in_which_records_come_does_not_matter(history, random):
+    """Merging is commutative, associative and idempotent: any order, any grouping, any repetition."""
+    shuffled = [*history, *random.choices(history, k=3)]
+    random.shuffle(shuffled)
+    cut = random.randrange(len(shuffled) + 1)
+    parts = [*records.concurrent(shuffled[:cut]), *records.concurrent(shuffled[cut:])]
+    assert records.concurrent(parts) == records.concurrent(history)
+    assert records.effect(parts) == records.effect(history)
+
+
+@given(histories())
+def test_what_remains_knows_nothing_of_each_other(history):
+    """Of the remaining records none supersedes another, and each that is gone was superseded."""
+    kept = records.concurrent(history)
+    assert not any(a.supersedes(b) for a, b in itertools.permutations(kept, 2))
+    assert all(any(other.supersedes(one) for other in history) for one in history if one not in kept)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "wins"),
+    [
+        (State.ACCEPTED, State.REJECTED, State.REJECTED),
+        (State.ACCEPTED, State.DELETED, State.DELETED),
+        (State.REJECTED, State.DELETED, State.DELETED),
+        (State.ACCEPTED, State.ACCEPTED, State.ACCEPTED),
+    ],
+)
+def test_the_restrictive_side_wins(first, second, wins):
+    """Of concurrent decisions about one key the restrictive one stands, and the other one is told as overruled."""
+    pair = [record(first, KEYS[0], ORIGINS[0], 1), record(second, KEYS[0], ORIGINS[1], 1)]
+    means = records.effect(pair)
+    assert means.state is wins
+    assert [one.state for one in means.overruled] == [one.state for one in pair if one.state is not wins]
+
+
+def test_two_accepted_keys_are_a_conflict():
+    """Two keys that were accepted at once under one id: none of them stands."""
+    pair = [record(State.ACCEPTED, key, origin, 1) for key, origin in zip(KEYS[:2], ORIGINS[:2], strict=True)]
+    means = records.effect(pair)
+    assert means.state is None
+    assert {one.fingerprint for one in means.rivals} == {KEYS[0].fingerprint, KEYS[1].fingerprint}
+
+
+def test_a_reinstalled_minion_is_no_conflict():
+    """A key that was deleted at the same time as a new one was accepted does not touch the new one."""
+    old = record(State.ACCEPTED, KEYS[0], ORIGINS[0], 1)
+    deleted_here = record(State.DELETED, KEYS[0], ORIGINS[0], 2, old.vector)
+    deleted_there = record(State.DELETED, KEYS[0], ORIGINS[1], 1, old.vector)
+    new = record(State.ACCEPTED, KEYS[1], ORIGINS[1], 2, deleted_there.vector)
+    means = records.effect([old, deleted_here, deleted_there, new])
+    assert (means.state, means.fingerprint, means.rivals) == (State.ACCEPTED, KEYS[1].fingerprint, ())
+
+
+def test_a_record_travels_unchanged():
+    """What was signed is read back the same, and its origin is proven."""
+    made = record(State.ACCEPTED, KEYS[0], ORIGINS[0], 7, {ORIGINS[1]: 3})
+    signed = records.sign(made, IDENTITIES[0])
+    members = {records.member_id(IDENTITIES[0].public): IDENTITIES[0].public}
+    received = records.verify(signed.blob, signed.signature, members)
+    assert received is not None
+    assert received.record == made
+    assert received.record.context == made.context
+
+
+def test_a_record_of_a_stranger_is_passed_over():
+    """A record whose origin is no member is no record."""
+    signed = records.sign(record(State.ACCEPTED, KEYS[0], ORIGINS[0], 1), IDENTITIES[0])
+    assert records.verify(signed.blob, signed.signature, {}) is None
+
+
+def test_a_forged_record_is_refused():
+    """A member cannot sign for another one, and nobody can change a byte."""
+    signed = records.sign(record(State.ACCEPTED, KEYS[0], ORIGINS[0], 1), IDENTITIES[1])
+    members = {records.member_id(one.public): one.public for one in IDENTITIES}
+    with pytest.raises(WireError, match="wrong signature"):
+        records.verify(signed.blob, signed.signature, members)
+
+
+@given(st.binary(max_size=300))
+def test_garbage_is_refused(blob):
+    """No bytes make anything but a record or a WireError."""
+    with pytest.raises(WireError):
+        records.decode(blob)
+
+
+@given(st.data())
+def test_a_damaged_record_is_refused_or_harmless(data):
+    """A record with some bytes exchanged never decodes to something that breaks the rules for ids and keys."""
+    blob = bytearray(records.sign(record(State.ACCEPTED, KEYS[0], ORIGINS[0], 1), IDENTITIES[0]).blob)
+    for _ in range(data.draw(st.integers(1, 4))):
+        blob[data.draw(st.integers(0, len(blob) - 1))] = data.draw(st.integers(0, 255))
+    try:
+        decoded = records.decode(bytes(blob))
+    except WireError:
+        return
+    assert records.is_minion_id(decoded.subject)
+    assert decoded.state is State.DELETED or records.parse_key(decoded.pem).fingerprint == decoded.fingerprint
+
+
+BAD = [
+    {"subject": "../x"},
+    {"subject": ".hidden"},
+    {"subject": "a" * 256},
+    {"subject": "a\nb"},
+    {"subject": "tmpabcd1234"},
+    {"pem": ""},
+    {"pem": "no key"},
+    {"fingerprint": KEYS[1].fingerprint},
+    {"counter": 0},
+    {"counter": 2**63},
+    {"origin": b"short"},
+    {"context": {ORIGINS[0]: 5}},
+    {"context": {b"short": 1}},
+]
+
+
+@pytest.mark.parametrize("wrong", BAD, ids=lambda wrong: str(wrong)[:40])
+def test_a_malformed_record_is_refused(wrong):
+    """Even a member's own signature lets no malformed record in."""
+    made = dataclasses.replace(record(State.ACCEPTED, KEYS[0], ORIGINS[0], 5), **wrong)
+    with pytest.raises((WireError, OverflowError)):
+        records.decode(records.sign(made, IDENTITIES[0]).blob)
+
+
+@pytest.mark.parametrize("name", ["web1", "web-1.example.com", "%2f", "ä", "a b", "x" * 255])
+def test_ids_that_salt_allows_are_ids(name):
+    """Strange names that are safe file names are ids."""
+    assert records.is_minion_id(name)
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "../x", ".hidden", "a/b", "a\\b", "a\0", "\x1b[31m", "x" * 256])
+def test_names_that_are_no_ids_are_none(name):
+    """What could leave the key directories, hide in them or forge a log line is no id."""
+    assert not records.is_minion_id(name)
+
+
+def test_one_key_in_two_spellings_is_one_key():
+    """Line ends and blank lines do not make another key; a private key and a text are none."""
+    pem = KEYS[0].pem
+    assert records.parse_key(pem.replace("\n", "\r\n") + "\n\n") == KEYS[0]
+    assert records.parse_key(IDENTITIES[0].pem.decode()) is None
+    assert records.parse_key("x" * (records.PEM_LIMIT + 1)) is None
+
+
+def test_fingerprints_are_those_of_salt_key(tmp_path):
+    """What is shown can be compared with ``salt-key -f``."""
+    import salt.utils.crypt  # noqa: PLC0415
+
+    path = tmp_path / "minion"
+    path.write_text(KEYS[0].pem)
+    assert KEYS[0].fingerprint == salt.utils.crypt.pem_finger(str(path), sum_type="sha256")
+
+
+def test_identities_have_the_fingerprint_of_openssh():
+    """The fingerprint is ``SHA256:`` and 43 characters of base64."""
+    assert fingerprint(minion_keys.IDENTITIES[0].public) == minion_keys.IDENTITIES[0].fingerprint
+    assert len(minion_keys.IDENTITIES[0].fingerprint) == 50

@@ -1,0 +1,79 @@
+"""The area's settings: read once, and every mistake told with its path."""
+
+import pytest
+
+from saltext_logilab.errors import ConfigurationError
+from saltext_logilab.masters import settings
+from tests.support.minion_keys import IDENTITIES
+
+PEER = {"address": "192.0.2.2:4507", "fingerprint": IDENTITIES[1].fingerprint}
+GOOD = {"name": "paris", "listen": "192.0.2.1:4507", "peers": {"nantes": PEER}}
+
+
+def opts(masters, **others):
+    """A master's configuration with the area's part ``masters``."""
+    logilab = {"masters": masters, **others}
+    return {"id": "paris_master", "pki_dir": "/etc/salt/pki/master", "cachedir": "/var/cache/salt", "logilab": logilab}
+
+
+def test_a_whole_configuration_is_read():
+    """Name, address, peers, and the folder beside the pki directory."""
+    found = settings.read(opts(GOOD))
+    assert (found.name, str(found.listen), str(found.folder)) == (
+        "paris",
+        "192.0.2.1:4507",
+        "/etc/salt/pki/logilab/masters",
+    )
+    assert [(peer.name, str(peer.address)) for peer in found.peers] == [("nantes", "192.0.2.2:4507")]
+
+
+def test_the_name_is_the_masters_id_by_default():
+    """Without the ``_master`` that Salt appends."""
+    assert settings.read(opts({"listen": "[2001:db8::1]:4507"})).name == "paris"
+
+
+WRONG = [
+    ({**GOOD, "listn": 1}, "logilab:masters:listn is not a known setting"),
+    ({**GOOD, "listne": 1}, "did you mean 'listen'"),
+    ({"peers": {}}, "logilab:masters:listen is missing"),
+    ({**GOOD, "listen": 4507}, "logilab:masters:listen must be a text, not 4507"),
+    ({**GOOD, "listen": "192.0.2.1"}, "listen must be HOST:PORT"),
+    ({**GOOD, "listen": "192.0.2.1:0"}, "listen must be HOST:PORT"),
+    ({**GOOD, "listen": "2001:db8::1:4507"}, "listen must be HOST:PORT"),
+    ({**GOOD, "listen": "a b:4507"}, "listen must be HOST:PORT"),
+    ({**GOOD, "peers": ["nantes"]}, "logilab:masters:peers must be a mapping"),
+    ({**GOOD, "peers": {"nantes": "192.0.2.2"}}, "logilab:masters:peers:nantes must be a mapping"),
+    ({**GOOD, "peers": {"nantes": {**PEER, "port": 1}}}, "peers:nantes:port is not a known setting"),
+    ({**GOOD, "peers": {"nantes": {**PEER, "fingerprint": "x"}}}, "peers:nantes:fingerprint must be 'SHA256:'"),
+    ({**GOOD, "peers": {"paris": PEER}}, "names this master itself"),
+    ({**GOOD, "peers": {"nantes": PEER, "lyon": PEER}}, "has the same fingerprint as 'nantes'"),
+    ({**GOOD, "peers": {"../x": PEER}}, "is no name of a master"),
+    ([], "logilab:masters must be a mapping"),
+]
+
+
+@pytest.mark.parametrize(("masters", "sentence"), WRONG, ids=[sentence for _, sentence in WRONG])
+def test_a_mistake_is_told_with_its_path(masters, sentence):
+    """One sentence with the key's whole path and the value."""
+    with pytest.raises(ConfigurationError) as told:
+        settings.read(opts(masters))
+    assert sentence in str(told.value)
+
+
+def test_an_unknown_area_is_told():
+    """A slip in the area's own name is not passed over."""
+    with pytest.raises(ConfigurationError, match=r"logilab:mastres is not a known setting .*'masters'"):
+        settings.read(opts(GOOD, mastres={}))
+
+
+@pytest.mark.parametrize("folder", ["/var/cache/salt/logilab", "/var/cache/salt/../salt/x"])
+def test_state_never_lies_under_cachedir(folder):
+    """``saltutil.clear_cache`` would empty it."""
+    with pytest.raises(ConfigurationError, match="clear_cache"):
+        settings.read(opts(GOOD, state_dir=folder))
+
+
+def test_state_dir_must_be_absolute():
+    """A relative path would depend on where the master was started."""
+    with pytest.raises(ConfigurationError, match="absolute"):
+        settings.read(opts(GOOD, state_dir="state"))
