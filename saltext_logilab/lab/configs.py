@@ -61,7 +61,7 @@ def master(
 def minion(folder: Path, plan: Plan, member: Member, *, user: str) -> dict[str, Any]:
     """Return the configuration of the minion ``member``; ``user`` is who the daemon runs as."""
     folder = Path(plan.short or folder)
-    several = {"master_type": "failover", "master_alive_interval": 2, "master_tries": -1}
+    several = {"master_type": "failover", "master_alive_interval": 2, "retry_dns": 0, "master_tries": -1}
     kind = several if plan.kind == "failover" else {"master_type": "str"}
     return {
         **_common(folder, member, user),

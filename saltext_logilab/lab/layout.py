@@ -124,7 +124,10 @@ def _give(user: str, folder: Path) -> None:
 
 def _as_user(user: str, command: list[str]) -> bool:
     owner = pwd.getpwnam(user)
-    done = subprocess.run(
-        command, user=owner.pw_uid, group=owner.pw_gid, extra_groups=[], cwd="/", check=False, capture_output=True
-    )
+    try:
+        done = subprocess.run(
+            command, user=owner.pw_uid, group=owner.pw_gid, extra_groups=[], cwd="/", check=False, capture_output=True
+        )
+    except PermissionError:  # the program itself is out of reach
+        return False
     return done.returncode == 0

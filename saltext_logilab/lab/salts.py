@@ -12,12 +12,13 @@ import hashlib
 import importlib.metadata
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import sysconfig
 import urllib.parse
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,6 +71,11 @@ def requirement(wanted: str) -> str:
     return f"salt>={wanted},<{int(wanted) + 1}" if wanted.isdecimal() else f"salt=={wanted}"
 
 
+def requirements(required: Iterable[str]) -> list[str]:
+    """Return, out of what the extension requires, what is neither Salt itself nor of an extra."""
+    return [line for line in required if "extra ==" not in line and re.split(r"[^A-Za-z0-9._-]", line)[0] != "salt"]
+
+
 def cache_dir(environment: Mapping[str, str] = os.environ) -> Path:
     """Return the folder of what can be made again: ``${XDG_CACHE_HOME:-~/.cache}/saltext-logilab``."""
     return Path(environment.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "saltext-logilab"
@@ -108,10 +114,13 @@ def _make(folder: Path, wanted: str) -> None:
 
 def _install_extension(folder: Path, extension: str) -> None:
     python = str(folder / "bin" / "python")
+    pip = [python, "-m", "pip", "install", "--disable-pip-version-check"]
+    needed = requirements(importlib.metadata.requires(DISTRIBUTION) or [])
+    if needed:
+        _call(folder, [*pip, *needed], f"install what {DISTRIBUTION} needs")
     checkout = _checkout()
     if checkout:
-        pip = [python, "-m", "pip", "install", "--disable-pip-version-check", "--no-deps", "-e", str(checkout)]
-        _call(folder, pip, f"install {extension}")
+        _call(folder, [*pip, "--no-deps", "-e", str(checkout)], f"install {extension}")
         return
     code = "import sysconfig; print(sysconfig.get_path('purelib'))"
     target = Path(_call(folder, [python, "-c", code], "find its packages").strip())
@@ -123,9 +132,9 @@ def _install_extension(folder: Path, extension: str) -> None:
 def _extension() -> str:
     """Return what tells this extension from another: the checkout's path, or a hash of the installed files' list."""
     checkout = _checkout()
-    if checkout:
-        return str(checkout)
     distribution = importlib.metadata.distribution(DISTRIBUTION)
+    if checkout:
+        return f"{checkout} with {', '.join(requirements(distribution.requires or [])) or 'nothing else'}"
     record = distribution.read_text("RECORD") or ""
     return f"{DISTRIBUTION} {distribution.version} {hashlib.sha256(record.encode()).hexdigest()}"
 

@@ -13,6 +13,7 @@ import shlex
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from saltext_logilab.errors import LogilabError
 from saltext_logilab.lab import directory, layout, show
@@ -86,7 +87,8 @@ def _accept(lab: Lab, line: show.Line) -> None:
         _command(lab, master, "salt-key -A -y")
     begin = time.monotonic()
     _await(lab, line, lambda: all(_accepted(lab, master) == list(MINIONS) for master in MASTERS), "all keys on both")
-    show.say(f"accepted on both masters {time.monotonic() - begin:.1f} s later:")
+    waited = time.monotonic() - begin
+    show.say(f"accepted on both masters {f'{waited:.1f} s later' if waited > 0.1 else 'when the command ended'}:")
     _table_of_keys(lab)
 
 
@@ -188,8 +190,10 @@ def _shown(lab: Lab, words: str) -> None:
 
 def _salt_lab(lab: Lab, words: str) -> str:
     command, _, rest = words.partition(" ")
-    place = "" if lab.folder == directory.default_folder() else f" --lab {shlex.quote(str(lab.folder))}"
-    return f"salt-lab {command}{place}{' ' + rest if rest else ''}"
+    place = shlex.quote(str(lab.folder))
+    if lab.folder.is_relative_to(Path.home()):
+        place = f"~/{shlex.quote(str(lab.folder.relative_to(Path.home())))}"
+    return " ".join(["salt-lab", command, "--lab", place, *([rest] if rest else [])])
 
 
 def _table_of_keys(lab: Lab) -> None:

@@ -21,7 +21,7 @@ def master(made: Plan) -> dict[str, object]:
 
 
 def test_master() -> None:
-    """A master listens on its own address, serves the lab's files before the formulas and knows its peers, not itself."""
+    """A master listens on its own address, serves the lab's files before the formulas, and knows its peers."""
     values = master(planned())
     assert (values["interface"], values["publish_port"], values["ret_port"]) == ("127.1.2.1", 4505, 4506)
     assert values["user"] == "salt"

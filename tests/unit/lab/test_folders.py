@@ -94,6 +94,8 @@ def test_requirements() -> None:
     """pip is asked for a series by its bounds."""
     assert salts.requirement("3006") == "salt>=3006,<3007"
     assert salts.requirement("3007.1") == "salt==3007.1"
+    required = ["salt>=3006", "saltext.x", "msgpack", "docker>=7; extra == 'docker'"]
+    assert salts.requirements(required) == ["saltext.x", "msgpack"]
 
 
 def test_salt_that_cannot_be_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
