@@ -28,6 +28,12 @@ def log(folder: Path, name: str) -> Path:
     return root(folder, name) / "log" / "daemon"
 
 
+def pidfiles(folder: Path, name: str) -> tuple[Path, Path]:
+    """Return the files in which Salt itself notes the daemon's pid: the configured one, and one beside it."""
+    place = root(folder, name)
+    return place / "daemon.pid", place / "process_responsibility_daemon.pid"
+
+
 def fits(folder: Path, names: Sequence[str]) -> bool:
     """Say whether Unix sockets of the members ``names`` below ``folder`` have paths that the kernel takes."""
     longest = max(len(str(root(folder, name) / "run").encode()) for name in names)
@@ -91,7 +97,7 @@ def _common(folder: Path, member: Member, user: str) -> dict[str, Any]:
         "pki_dir": str(place / "pki"),
         "cachedir": str(place / "cache"),
         "sock_dir": str(place / "run"),  # Salt puts root_dir before a folder that is not below it
-        "pidfile": str(place / "daemon.pid"),
+        "pidfile": str(pidfiles(folder, member.name)[0]),
         "log_file": str(log(folder, member.name)),
         "key_logfile": str(place / "log" / "key"),
         "log_level_logfile": "info",

@@ -264,6 +264,8 @@ class Lab:
         place = self.folder / member.name
         program = salt.program(f"salt-{member.role}")
         self._end([member], 0)
+        for path in configs.pidfiles(self.folder, member.name):  # after a kill Salt may think that it runs already
+            path.unlink(missing_ok=True)
         self._progress(f"starting {member.name}")
         command = [str(salt.python), str(program), "-c", str(place / "etc"), "-l", "quiet"]
         daemons.start(place, command, configs.log(self.folder, member.name), salt.version)
