@@ -61,9 +61,12 @@ class Section:
         """
         self._known.append(key)
         if key not in self._values:
-            if isinstance(default, _Missing):
-                raise ConfigurationError(f"{self.path}:{key} is missing")
-            return default
+            if not isinstance(default, _Missing):
+                return default
+            near = difflib.get_close_matches(key, map(str, self._values), n=1)
+            if near:
+                raise ConfigurationError(f"{self.path}:{near[0]} is not a known setting (did you mean {key!r}?)")
+            raise ConfigurationError(f"{self.path}:{key} is missing")
         value = self._values.pop(key)
         if kind is float and type(value) is int:
             value = float(value)

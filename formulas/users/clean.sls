@@ -5,7 +5,7 @@
 {%- for name in cfg.users %}
 users_clean_sudo_{{ name }}:
   file.absent:
-    - name: {{ (cfg.sudoers_dir ~ "/salt-" ~ name) | json }}
+    - name: {{ (cfg.sudoers_dir ~ "/salt-" ~ name | replace(".", "_")) | json }}
 
 users_clean_user_{{ name }}:
   user.absent:

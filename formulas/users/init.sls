@@ -19,7 +19,7 @@ users_sudo:
 
 {%- for name, user in cfg.users.items() %}
 {%- set user = user or {} %}
-{%- set dropin = cfg.sudoers_dir ~ "/salt-" ~ name %}
+{%- set dropin = cfg.sudoers_dir ~ "/salt-" ~ name | replace(".", "_") %} {#- sudo reads no file with a dot #}
 {%- set groups = user.get("groups", []) %}
 users_user_{{ name }}:
   user.present:
@@ -73,7 +73,7 @@ users_sudo_{{ name }}:
 {%- for name in cfg.absent_users %}
 users_absent_sudo_{{ name }}:
   file.absent:
-    - name: {{ (cfg.sudoers_dir ~ "/salt-" ~ name) | json }}
+    - name: {{ (cfg.sudoers_dir ~ "/salt-" ~ name | replace(".", "_")) | json }}
 
 users_absent_{{ name }}:
   user.absent:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from saltext_logilab.errors import LogilabError
-from saltext_logilab.lab import directory, layout, show
+from saltext_logilab.lab import directory, show
 from saltext_logilab.lab.lab import Lab
 from saltext_logilab.lab.plan import Wish
 
@@ -79,12 +79,7 @@ def _pending(lab: Lab, _line: show.Line) -> None:
 
 
 def _accept(lab: Lab, line: show.Line) -> None:
-    if not _has_engine():
-        show.say(
-            "The engine that shares keys (saltext_logilab.masters) is not in this version, so each master is told."
-        )
-    for master in MASTERS if not _has_engine() else MASTERS[:1]:
-        _command(lab, master, "salt-key -A -y")
+    _command(lab, "paris", "salt-key -A -y")
     begin = time.monotonic()
     _await(lab, line, lambda: all(_accepted(lab, master) == list(MINIONS) for master in MASTERS), "all keys on both")
     waited = time.monotonic() - begin
@@ -120,20 +115,12 @@ def _return(lab: Lab, line: show.Line) -> None:
     begin = time.monotonic()
     lab.start("nantes")
     line.clear()
-    if not _has_engine():
-        show.say("Without the engine nantes cannot know: it still accepts m4.")
-        _check("m4" in lab.keys("nantes")["accepted"], "m4 vanished from nantes by itself")
-        return
     _await(lab, line, lambda: "m4" not in _accepted(lab, "nantes"), "m4's key gone from nantes")
     show.say(f"{time.monotonic() - begin:.1f} s after its start nantes has forgotten m4 too:")
     _command(lab, "nantes", "salt-key -L")
 
 
 def _formula(lab: Lab, line: show.Line) -> None:
-    formulas = layout.SHIPPED / "formulas"
-    if not (formulas / "users" / "init.sls").is_file():
-        show.say("This version ships no formula `users`, so there is nothing to show.")
-        return
     _await(lab, line, lambda: _connected(lab, MASTERS[:1], "m1"), "m1 connected to paris")
     line.clear()
     answer = _answers(_command(lab, "paris", "salt m1 state.show_sls users --out json --static", shown=False)).get("m1")
@@ -143,9 +130,6 @@ def _formula(lab: Lab, line: show.Line) -> None:
 
 
 def _health(lab: Lab, _line: show.Line) -> None:
-    if not _has_engine():
-        show.say("This version has no runner masters.status, so there is nothing to show.")
-        return
     _command(lab, "paris", "salt-run masters.status")
 
 
@@ -160,10 +144,6 @@ CHAPTERS = (
     Chapter("The formula `users`, as m1 would apply it.", _formula),
     Chapter("How the masters say that they are.", _health),
 )
-
-
-def _has_engine() -> bool:
-    return (layout.SHIPPED.parent / "masters" / "engines" / "logilab_masters.py").is_file()
 
 
 def _command(lab: Lab, name: str, text: str, *, shown: bool = True) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -14,17 +13,9 @@ import pytest
 from saltext_logilab.lab import directory
 from saltext_logilab.lab.lab import Lab
 from saltext_logilab.lab.plan import Wish
+from tests.support.waiting import wait_until
 
 LabFactory = Callable[..., Lab]
-
-
-def wait_for(condition: Callable[[], object], what: str, timeout: float = 60) -> None:
-    """Return when ``condition()`` is true; fail after ``timeout`` seconds with ``what`` was awaited."""
-    deadline = time.monotonic() + timeout
-    while not condition():
-        if time.monotonic() > deadline:
-            pytest.fail(f"not within {timeout:g} s: {what}")
-        time.sleep(0.1)
 
 
 def accept_all(lab: Lab, timeout: float = 60) -> None:
@@ -38,7 +29,7 @@ def accept_all(lab: Lab, timeout: float = 60) -> None:
                 lab.run(master, "salt-key", "-A", "-y")
         return all(set(masters) <= set(status.connected) for status in lab.status() if status.name in minions)
 
-    wait_for(connected, f"minions connected to {masters}", timeout)
+    wait_until(connected, timeout, f"minions connected to {masters}")
 
 
 @contextmanager

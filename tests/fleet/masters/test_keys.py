@@ -35,6 +35,8 @@ def pki(lab: Lab, master: str) -> Path:
 def place(lab: Lab, master: str, folder: str, minion: str, pem: str) -> None:
     """Put a whole key file into a key directory, as an operator does by hand."""
     (pki(lab, master) / ".new").write_text(pem)
+    owner = (pki(lab, master) / folder).stat()
+    os.chown(pki(lab, master) / ".new", owner.st_uid, owner.st_gid)
     (pki(lab, master) / ".new").rename(pki(lab, master) / folder / minion)
 
 

@@ -13,8 +13,10 @@ from saltext_logilab.errors import ConfigurationError, RefusedError
 from saltext_logilab.lab import directory, processes
 from saltext_logilab.lab.lab import Lab, Status
 from saltext_logilab.lab.plan import Wish
-from tests.support.labs import LabFactory, accept_all, wait_for
+from tests.support.labs import LabFactory, accept_all
+from tests.support.waiting import wait_until
 
+PATIENCE = 60
 SALT_LAB = [sys.executable, "-m", "saltext_logilab.lab.cli"]
 
 
@@ -132,11 +134,15 @@ def test_first_process_of_a_master_killed(lab: Lab) -> None:
     """When a master's children survive it, status says orphaned, and up ends them before it starts the master anew."""
     os.kill(status(lab, "nantes").pid, signal.SIGKILL)
     token = json.loads((lab.folder / "nantes" / "daemon.json").read_text())["token"]
-    wait_for(lambda: status(lab, "nantes").state in ("orphaned", "dead"), "nantes without its first process")
+    wait_until(
+        lambda: status(lab, "nantes").state in ("orphaned", "dead"), PATIENCE, "nantes without its first process"
+    )
     assert lab.up()
     assert processes.with_tokens([token])[token] == []
     assert status(lab, "nantes").state == "up"
-    wait_for(lambda: status(lab, "m1").connected == ("paris", "nantes"), "m1 connected to both masters again")
+    wait_until(
+        lambda: status(lab, "m1").connected == ("paris", "nantes"), PATIENCE, "m1 connected to both masters again"
+    )
 
 
 def test_kill_and_start(lab: Lab) -> None:
@@ -154,10 +160,10 @@ def test_stopped_by_a_signal(lab: Lab) -> None:
     pid = status(lab, "m1").pid
     os.kill(pid, signal.SIGSTOP)
     try:
-        wait_for(lambda: status(lab, "m1").state == "stuck", "m1 stuck")
+        wait_until(lambda: status(lab, "m1").state == "stuck", PATIENCE, "m1 stuck")
     finally:
         os.kill(pid, signal.SIGCONT)
-    wait_for(lambda: status(lab, "m1").state == "up", "m1 up")
+    wait_until(lambda: status(lab, "m1").state == "up", PATIENCE, "m1 up")
 
 
 def test_stop_and_restart(lab: Lab) -> None:

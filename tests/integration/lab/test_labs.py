@@ -15,8 +15,10 @@ from saltext_logilab.errors import RefusedError, UnavailableError
 from saltext_logilab.lab import daemons, directory, layout, networks
 from saltext_logilab.lab.lab import Lab
 from saltext_logilab.lab.plan import Wish
-from tests.support.labs import LabFactory, accept_all, end, short_folder, wait_for
+from tests.support.labs import LabFactory, accept_all, end, short_folder
+from tests.support.waiting import wait_until
 
+PATIENCE = 60
 SALT_LAB = [sys.executable, "-m", "saltext_logilab.lab.cli"]
 
 
@@ -39,7 +41,7 @@ def test_crash_in_up_then_resume_then_down() -> None:
         lab = Lab(base / "lab")
         try:
             up = subprocess.Popen([*SALT_LAB, "up", "--lab", str(lab.folder), "--masters", "1", "--minions", "1"])
-            wait_for(lambda: daemons.read(lab.folder / "paris"), "a record of paris")
+            wait_until(lambda: daemons.read(lab.folder / "paris"), PATIENCE, "a record of paris")
             up.send_signal(signal.SIGKILL)
             up.wait()
             states = {one.name: one.state for one in lab.status()}
@@ -75,12 +77,14 @@ def test_failover_by_a_long_path(make_lab: LabFactory, tmp_path: Path) -> None:
                 lab.run(master, "salt-key", "-A", "-y")
         return next(one.connected for one in lab.status() if one.name == "web")
 
-    wait_for(lambda: len(serving()) == 1, "web connected to one master")
+    wait_until(lambda: len(serving()) == 1, PATIENCE, "web connected to one master")
     (first,) = serving()
     (other,) = {"one", "two"} - {first}
-    wait_for(lambda: "True" in lab.run(first, "salt", "web", "test.ping").stdout, f"an answer by way of {first}")
+    wait_until(
+        lambda: "True" in lab.run(first, "salt", "web", "test.ping").stdout, PATIENCE, f"an answer by way of {first}"
+    )
     lab.kill(first)
-    wait_for(lambda: serving() == (other,), f"web connected to {other}")
+    wait_until(lambda: serving() == (other,), PATIENCE, f"web connected to {other}")
     lab.down(grace=0)
     assert not link.is_symlink()
 
