@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import stat
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -30,11 +30,14 @@ class Held:
     """
     What a key store holds under an id.
 
-    ``state`` is accepted, rejected, pending or damaged (the file is no PEM); then ``key`` is None.
+    ``state`` is accepted, rejected, pending or damaged (the file is no PEM); then ``key`` is None. ``doubled``: the
+    same key stands as accepted and as pending. Salt 3008 removes a key before it writes it in its new state; a minion
+    that asks in between is put among the pending ones, and from then on Salt takes it for pending: the accept is lost.
     """
 
     state: str
     key: Key | None
+    doubled: bool = False
 
     @property
     def fingerprint(self) -> str:
@@ -57,6 +60,17 @@ class _Seen(NamedTuple):
         except FileNotFoundError:
             return None
         return None if stat.S_ISLNK(found.st_mode) else cls(found.st_ino, found.st_mtime_ns, found.st_size)
+
+
+def _held(keys: Mapping[str, Key | None]) -> Held:
+    """Return what the keys of one id mean, given by the state of the directory in which each stands."""
+    whole = {state: key for state, key in keys.items() if key}
+    if not whole:
+        return Held("damaged", None)
+    state, key = next((state, whole[state]) for state in _DIRECTORIES if state in whole)
+    if state == "pending" and whole.get("accepted") == key:
+        return Held("accepted", key, doubled=True)
+    return Held(state, key)
 
 
 class KeyDirectories:
@@ -106,12 +120,11 @@ class KeyDirectories:
 
         :raises UnavailableError: a directory cannot be read: what is missing then proves nothing.
         """
-        found: dict[str, Held] = {}
-        for state in reversed(_DIRECTORIES):
-            for name, key in self._folder(_DIRECTORIES[state]):
-                if key or name not in found:
-                    found[name] = Held(state, key) if key else Held("damaged", None)
-        return found
+        places: dict[str, dict[str, Key | None]] = {}
+        for state, folder in _DIRECTORIES.items():
+            for name, key in self._folder(folder):
+                places.setdefault(name, {})[state] = key
+        return {name: _held(keys) for name, keys in places.items()}
 
     def read(self, ids: Iterable[str]) -> dict[str, Held]:
         """
@@ -124,7 +137,7 @@ class KeyDirectories:
                 raise UnavailableError(f"the key store has no directory {self._pki / folder}")
         found: dict[str, Held] = {}
         for minion in ids:
-            held = self._held(minion) if is_minion_id(minion) else None
+            held = self._look(minion) if is_minion_id(minion) else None
             if held:
                 found[minion] = held
         return found
@@ -180,16 +193,13 @@ class KeyDirectories:
         except OSError as err:
             raise UnavailableError(f"the key store {err.filename} cannot be read: {err.strerror}") from err
 
-    def _held(self, minion: str) -> Held | None:
-        damaged = None
+    def _look(self, minion: str) -> Held | None:
+        keys: dict[str, Key | None] = {}
         for state, folder in _DIRECTORIES.items():
             seen = _Seen.of(self._pki / folder / minion)
-            key = self._key(folder, minion, seen)
-            if key:
-                return Held(state, key)
             if seen:
-                damaged = Held("damaged", None)
-        return damaged
+                keys[state] = self._key(folder, minion, seen)
+        return _held(keys) if keys else None
 
     def _key(self, folder: str, minion: str, seen: _Seen | None) -> Key | None:
         """Return the key in a file that was ``seen`` so; it is read again only when it was seen otherwise before."""

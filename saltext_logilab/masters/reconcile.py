@@ -65,6 +65,11 @@ def decided(held: Held | None) -> tuple[State, Key] | None:
 
 
 def is_settled(held: Held | None, applied: Applied | None) -> bool:
+    """Say whether the store shows what was last applied, in one place: there is nothing to do about it."""
+    return not (held and held.doubled) and _is_unchanged(held, applied)
+
+
+def _is_unchanged(held: Held | None, applied: Applied | None) -> bool:
     """Say whether the store shows what was last applied: nobody has decided anything here since."""
     shown = decided(held)
     if shown is None:
@@ -93,7 +98,7 @@ def local_changes(
     changes = []
     for subject in sorted({*store, *applied}):
         held, was = store.get(subject), applied.get(subject)
-        if _damaged(held) or is_settled(held, was):
+        if _damaged(held) or _is_unchanged(held, was):
             continue
         change = _change(subject, held, was)
         if not _agrees(change, records.get(subject, ())):
@@ -149,12 +154,14 @@ def _step(subject: str, records: list[Record], held: Held | None, was: Applied |
     shown = decided(held)
     here = (shown[0], shown[1].fingerprint) if shown else None
     if means.state is None:
-        return _keep(means, records, held, was) if is_settled(held, was) and here else None
+        return _keep(means, records, held, was) if _is_unchanged(held, was) and here else None
     target = Applied(means.state, means.fingerprint, join(*(one.vector for one in records)))
     done = here is None if means.state is State.DELETED else here == target.decision
+    if done and shown and held and held.doubled:
+        return Step(subject, target, put=shown)
     if done:
         return None if was == target else Step(subject, target)
-    if not is_settled(held, was) and not _damaged(held):
+    if not _is_unchanged(held, was) and not _damaged(held):
         return None
     if means.state is State.DELETED:
         return Step(subject, target, remove=here[1]) if here else Step(subject, target)

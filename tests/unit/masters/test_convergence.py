@@ -175,6 +175,16 @@ def test_a_damaged_file_is_no_delete(sites):
     assert [site.store.get("web1") for site in sites] == [Held("accepted", KEYS[0])] * 3
 
 
+def test_a_lost_accept_that_was_deleted_elsewhere_is_deleted(sites):
+    """A key that stands in two places follows what others decide, as any other."""
+    sites[0].store["web1"] = Held("accepted", KEYS[0])
+    heal(sites)
+    sites[1].store["web1"] = Held("accepted", KEYS[0], doubled=True)
+    del sites[0].store["web1"]
+    heal(sites)
+    assert all("web1" not in site.store for site in sites)
+
+
 def test_an_accepted_key_taken_back_is_rejected_everywhere(sites):
     """Accepted, rejected, accepted again: each follows the last decision."""
     for state in ("accepted", "rejected", "accepted"):

@@ -129,3 +129,19 @@ def test_changes_are_told_at_once(store, tmp_path):
         task.cancel()
 
     asyncio.run(follow())
+
+
+def test_an_accept_that_salt_has_lost_is_mended(store, tmp_path):
+    """The same key as accepted and as pending is an accepted one; written once more it stands in one place."""
+    place(tmp_path, "minions", "web1", KEYS[0])
+    place(tmp_path, "minions_pre", "web1", KEYS[0])
+    assert store.scan() == store.read(["web1"]) == {"web1": Held("accepted", KEYS[0], doubled=True)}
+    store.put("web1", State.ACCEPTED, KEYS[0])
+    assert store.scan() == {"web1": Held("accepted", KEYS[0])}
+
+
+def test_another_pending_key_beside_an_accepted_one_is_read_as_salt_does(store, tmp_path):
+    """Only the same key in both places is known to be an accepted one."""
+    place(tmp_path, "minions", "web1", KEYS[0])
+    place(tmp_path, "minions_pre", "web1", KEYS[1])
+    assert store.scan() == {"web1": Held("pending", KEYS[1])}

@@ -209,6 +209,22 @@ def test_another_pending_key_is_kept_and_reported(tmp_path):
     play(tmp_path, story)
 
 
+def test_a_lost_accept_is_mended_and_shared(tmp_path):
+    """A key that Salt has left as accepted and as pending, at once or later, is accepted everywhere, in one place."""
+
+    async def story(paris, nantes):
+        for minion in ("web1", "web2"):
+            (paris.pki / "minions" / minion).write_text(KEYS[0].pem)
+        (paris.pki / "minions_pre" / "web1").write_text(KEYS[0].pem)
+        await until(lambda: set(nantes.accepted()) == {"web1", "web2"}, "accepted on nantes")
+        (paris.pki / "minions_pre" / "web2").write_text(KEYS[0].pem)
+        await until(lambda: not list((paris.pki / "minions_pre").iterdir()), "nothing pending on paris")
+        assert set(paris.accepted()) == set(nantes.accepted()) == {"web1", "web2"}
+        assert paris.journal.counts() == {"accepted": 2, "rejected": 0, "deleted": 0}
+
+    play(tmp_path, story)
+
+
 def test_three_members_pass_on_what_one_cannot_reach(tmp_path):
     """A record reaches a member over another one, and its signature is verified there."""
 
