@@ -17,6 +17,13 @@ users_sudo:
     - name: {{ cfg.sudo_package | json }}
 {% endif %}
 
+{%- if cfg.users.values() | select | selectattr("ssh_keys", "defined") | list %}
+users_ssh:
+  pkg.installed:
+    - name: {{ cfg.ssh_package | json }}
+    - reload_modules: true
+{% endif %}
+
 {%- for name, user in cfg.users.items() %}
 {%- set user = user or {} %}
 {%- set dropin = cfg.sudoers_dir ~ "/salt-" ~ name | replace(".", "_") %} {#- sudo reads no file with a dot #}
@@ -45,6 +52,7 @@ users_ssh_{{ name }}:
     - user: {{ name | json }}
     - ssh_keys: {{ user.ssh_keys | json }}
     - require:
+      - pkg: users_ssh
       - user: users_user_{{ name }}
 {%- endif %}
 
