@@ -14,6 +14,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -77,8 +78,8 @@ def load(path: Path) -> Identity:
         raise ConfigurationError(f"the identity {path} can be read by others (mode {mode & 0o777:o}): chmod 600 it")
     try:
         key = load_pem_private_key(pem, password=None)
-    except ValueError as err:
-        raise ConfigurationError(f"the identity {path} holds no private key") from err
+    except (ValueError, TypeError, UnsupportedAlgorithm) as err:
+        raise ConfigurationError(f"the identity {path} holds no unencrypted private key") from err
     if not isinstance(key, Ed25519PrivateKey):
         raise ConfigurationError(f"the identity {path} is no Ed25519 key")
     return Identity(key)

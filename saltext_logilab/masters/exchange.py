@@ -10,6 +10,7 @@ twice: what was not acknowledged by a ``have`` is sent again over the next link.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ from saltext_logilab.masters.records import ORIGIN_SIZE, join, verify
 HEARTBEAT = 10.0
 SILENCE = 3 * HEARTBEAT
 REPAIR_INTERVAL = 60.0
+ANSWER_TIME = 5.0
 
 _PART = MESSAGE_LIMIT // 4
 
@@ -52,6 +54,8 @@ class Exchange:
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _acknowledge: bool = True
     _repaired: float = float("-inf")
+    _introduced: int = 0
+    _sent_at: float = float("-inf")
 
     def wake(self) -> None:
         """Say that there may be something to send."""
@@ -79,17 +83,16 @@ class Exchange:
                 raise error
 
     async def _send(self) -> None:
+        due = 0.0
         while True:
-            if self._acknowledge:
-                self._acknowledge = False
-                publics = list(self.journal.members().values())
-                await self.link.send(["have", self.journal.frontier(), self.journal.digest(), publics])
+            known = self.journal.members()
+            if self._acknowledge or time.monotonic() >= due or len(known) != self._introduced:
+                self._acknowledge, due, self._introduced = False, time.monotonic() + HEARTBEAT, len(known)
+                await self.link.send(["have", self.journal.frontier(), self.journal.digest(), list(known.values())])
             if self.theirs is not None:
                 await self._send_missing()
-            try:
-                await asyncio.wait_for(self._wake.wait(), HEARTBEAT)
-            except asyncio.TimeoutError:
-                self._acknowledge = True
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), max(0.01, due - time.monotonic()))
             self._wake.clear()
 
     async def _send_missing(self) -> None:
@@ -105,7 +108,7 @@ class Exchange:
             part.append([blob, signature])
             size += len(blob)
         await self.link.send(["records", part, through])
-        self._cursor = join(self._cursor, through)
+        self._cursor, self._sent_at = join(self._cursor, through), time.monotonic()
 
     async def _receive(self) -> None:
         handlers: dict[str, Callable[[list[Any]], None]] = {
@@ -131,11 +134,14 @@ class Exchange:
     def _on_have(self, fields: list[Any]) -> None:
         frontier, digest, publics = fields
         self.theirs = _vector(frontier)
-        self._cursor = join(self._cursor, self.theirs)
+        # What was sent a while ago and is not there was refused: of a member that they did not know yet, say.
+        sent = self._cursor if time.monotonic() - self._sent_at < ANSWER_TIME else {}
+        self._cursor = join(sent, self.theirs)
         known = self.journal.members().values()
         new = [one for one in publics if one not in known and self.trusted(one)]
         if new:
             self.journal.add_members(new)
+            self.strangers = 0
         self._compare(digest)
         self.heard()
         self._wake.set()
@@ -153,7 +159,7 @@ class Exchange:
         received = [one for blob, signature in pairs if (one := verify(blob, signature, members))]
         self.strangers += len(pairs) - len(received)
         reached = _vector(through) if through is not None else {}
-        changed = self.journal.merge(received, reached)
+        changed = self.journal.merge(received, reached, members)
         self._cursor = join(self._cursor, reached)
         self._acknowledge = self._acknowledge or through is not None
         self._wake.set()
@@ -163,6 +169,11 @@ class Exchange:
 
 def _vector(value: Any) -> dict[bytes, int]:
     for origin, counter in value.items():
-        if not isinstance(origin, bytes) or len(origin) != ORIGIN_SIZE or type(counter) is not int or counter < 0:
+        if (
+            not isinstance(origin, bytes)
+            or len(origin) != ORIGIN_SIZE
+            or type(counter) is not int
+            or not 0 <= counter < 2**63
+        ):
             raise WireError("a frontier is malformed")
     return dict(value)

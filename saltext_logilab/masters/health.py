@@ -7,20 +7,41 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from saltext_logilab.errors import UnavailableError
+
 NAME = "health.json"
 
 
 def write(folder: Path, health: dict[str, Any]) -> None:
-    """Replace the health file in ``folder``, atomically."""
-    with tempfile.NamedTemporaryFile("w", dir=folder, prefix=".health-", delete=False) as file:
-        json.dump(health, file)
-    Path(file.name).replace(folder / NAME)
+    """
+    Replace the health file in ``folder``, atomically.
+
+    :raises UnavailableError: it cannot be written; the old one stays.
+    """
+    name = ""
+    try:
+        with tempfile.NamedTemporaryFile("w", dir=folder, prefix=".health-", delete=False) as file:
+            name = file.name
+            json.dump(health, file)
+        Path(name).replace(folder / NAME)
+    except OSError as err:
+        if name:
+            Path(name).unlink(missing_ok=True)
+        raise UnavailableError(f"{folder / NAME} cannot be written: {err.strerror}") from err
 
 
 def read(folder: Path) -> dict[str, Any] | None:
-    """Return what the engine has last written; None when it has never run."""
+    """
+    Return what the engine has last written; None when it has never run.
+
+    :raises UnavailableError: the file cannot be read or is no health file.
+    """
     try:
-        found: dict[str, Any] = json.loads((folder / NAME).read_text(encoding="utf-8"))
+        found = json.loads((folder / NAME).read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
+    except (OSError, ValueError) as err:
+        raise UnavailableError(f"{folder / NAME} cannot be read: {err}") from err
+    if not isinstance(found, dict) or not {"written", "errors", "peers"} <= found.keys():
+        raise UnavailableError(f"{folder / NAME} is damaged; the engine writes it anew when it runs")
     return found

@@ -1,8 +1,8 @@
 """
 The journal of a member: its records, what it has applied and its own counter, in one SQLite file (WAL).
 
-A counter that was used is on the disk before the record leaves this machine. The incarnation is random: a journal that
-was lost or set back gets a new one, so that no counter is ever used for two records.
+A counter that was used is on the disk before the record leaves this machine. Each run that decides something begins a
+new incarnation, a random one: a journal that was lost or set back uses no counter for a second record.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,6 +74,8 @@ class Journal:
         """
         self.path = path
         self._identity = identity
+        self._sum = 0
+        self._fresh = True
         try:
             if identity is None:
                 self._db = sqlite3.connect(f"file:{path}?mode=ro", uri=True, isolation_level=None)
@@ -109,14 +111,17 @@ class Journal:
     @contextmanager
     def _transaction(self, *, durable: bool = False) -> Iterator[None]:
         """All or nothing; ``durable``: on the disk at the end, so that not even a power cut takes it back."""
+        before = self._sum
         self._db.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
         self._db.execute("BEGIN IMMEDIATE")
         try:
             yield
+            self._db.execute("COMMIT")
         except BaseException:
-            self._db.execute("ROLLBACK")
+            self._sum = before
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
             raise
-        self._db.execute("COMMIT")
 
     # -- who -----------------------------------------------------------------------------------------------------------
 
@@ -131,11 +136,6 @@ class Journal:
     def origin(self) -> bytes:
         """The origin under which this journal's own records are made: member and incarnation, 12 bytes."""
         return member_id(self.identity.public) + self._get("incarnation")
-
-    def reincarnate(self) -> None:
-        """Begin a new incarnation: this journal was set back, and its next counters are used already."""
-        with self._transaction(durable=True):
-            self._set("incarnation", _incarnation())
 
     def add_members(self, publics: Iterable[bytes]) -> None:
         """Note the raw public keys of members: records that they have signed can be verified then."""
@@ -156,10 +156,13 @@ class Journal:
 
         Returns, once all is on the disk, what the key store shows by that: a next decision is made knowing this one.
         """
-        origin = self.origin
         made = []
         with self._transaction(durable=True):
-            counter = self.frontier().get(origin, 0)
+            if self._fresh:  # nobody can tell whether this file was set back: the counters of former runs are not used
+                self._set("incarnation", _incarnation())
+            origin = self.origin
+            row = self._db.execute("SELECT counter FROM frontier WHERE origin = ?", (origin,)).fetchone()
+            counter = row[0] if row else 0
             for change in changes:
                 counter += 1
                 record = Record(
@@ -170,18 +173,19 @@ class Journal:
             self._advance({origin: counter})
             shown = {r.subject: Applied(r.state, r.fingerprint, r.vector) for r in (one.record for one in made)}
             self._note(shown)
+        self._fresh = False
         return shown
 
-    def merge(self, received: Iterable[Signed], through: Mapping[bytes, int]) -> set[str]:
+    def merge(self, received: Iterable[Signed], through: Mapping[bytes, int], members: Container[bytes]) -> set[str]:
         """
-        Add verified records of others; return the subjects that have changed.
+        Add records of others that were verified; return the subjects that have changed.
 
-        :param through: up to which counter of each origin all is known now; only members' origins are noted.
+        :param through: up to which counter of each origin all is known now.
+        :param members: the members whose records were not refused: only their origins are noted.
         """
         with self._transaction():
             changed = self._merge(received)
-            known = self.members()
-            self._advance({origin: n for origin, n in through.items() if origin[:MEMBER_SIZE] in known})
+            self._advance({origin: n for origin, n in through.items() if origin[:MEMBER_SIZE] in members})
         return changed
 
     def records(self, subjects: Iterable[str] | None = None) -> dict[str, list[Record]]:
@@ -205,8 +209,19 @@ class Journal:
             ).fetchall()
 
     def frontier(self) -> dict[bytes, int]:
-        """Return up to which counter of each origin this journal knows all that is not superseded."""
-        return dict(self._db.execute("SELECT origin, counter FROM frontier"))
+        """
+        Return up to which counter of each origin this journal knows all that is not superseded.
+
+        Origins of which everything is superseded are left out: there is nothing of them to send.
+        """
+        query = "SELECT origin, counter FROM frontier WHERE origin IN (SELECT DISTINCT origin FROM records)"
+        return dict(self._db.execute(query))
+
+    def count_beyond(self, frontier: Mapping[bytes, int]) -> int:
+        """Return the number of records that ``frontier`` does not cover."""
+        origins = self._db.execute("SELECT DISTINCT origin FROM records").fetchall()
+        query = "SELECT COUNT(*) FROM records WHERE origin = ? AND counter > ?"
+        return sum(self._db.execute(query, (one, frontier.get(one, 0))).fetchone()[0] for (one,) in origins)
 
     def digest(self) -> bytes:
         """
@@ -237,19 +252,25 @@ class Journal:
     def _keep(self, present: list[Signed], kept: list[Signed]) -> bool:
         """Replace the records ``present`` of one subject by ``kept``; say whether that changes anything."""
         old, new = {one.blob for one in present}, {one.blob for one in kept}
-        for one in present:
-            if one.blob not in new:
-                dot = (one.record.origin, one.record.counter)
-                self._db.execute("DELETE FROM records WHERE origin = ? AND counter = ?", dot)
-                self._sum -= _weight(one.blob, one.signature)
-        for one in kept:
-            if one.blob not in old:
-                r = one.record
-                row = (r.origin, r.counter, r.subject, r.state.value, one.blob, one.signature)
-                # A member that uses one counter for two subjects breaks the rules: the first one that came stays.
-                if self._db.execute("INSERT OR IGNORE INTO records VALUES (?, ?, ?, ?, ?, ?)", row).rowcount:
-                    self._sum += _weight(one.blob, one.signature)
-        return old != new
+        new -= {one.blob for one in kept if one.blob not in old and self._is_taken(one.record)}
+        gone = [one for one in present if one.blob not in new and new]
+        for one in gone:
+            dot = (one.record.origin, one.record.counter)
+            self._db.execute("DELETE FROM records WHERE origin = ? AND counter = ?", dot)
+            self._sum -= _weight(one.blob, one.signature)
+        come = [one for one in kept if one.blob in new - old]
+        for one in come:
+            r = one.record
+            row = (r.origin, r.counter, r.subject, r.state.value, one.blob, one.signature)
+            self._db.execute("INSERT INTO records VALUES (?, ?, ?, ?, ?, ?)", row)
+            self._sum += _weight(one.blob, one.signature)
+        return bool(gone or come)
+
+    def _is_taken(self, record: Record) -> bool:
+        """Say whether a member has used the record's counter for another subject, against the rules: that one stays."""
+        query = "SELECT subject FROM records WHERE origin = ? AND counter = ?"
+        row = self._db.execute(query, (record.origin, record.counter)).fetchone()
+        return row is not None and row[0] != record.subject
 
     def _advance(self, through: Mapping[bytes, int]) -> None:
         self._db.executemany(
@@ -300,6 +321,24 @@ class Journal:
     def reports(self) -> list[Report]:
         """Return all that stands reported, by kind and subject."""
         return [Report(*row) for row in self._db.execute("SELECT * FROM reports ORDER BY kind, subject")]
+
+    # -- notes of the rounds -------------------------------------------------------------------------------------------
+
+    def note(self, name: str) -> bytes:
+        """Return the note ``name``; empty when there is none."""
+        row = self._db.execute("SELECT value FROM meta WHERE name = ?", (f"note {name}",)).fetchone()
+        return bytes(row[0]) if row else b""
+
+    def set_note(self, name: str, value: bytes) -> None:
+        """Keep ``value`` as the note ``name``."""
+        if self.note(name) != value:
+            with self._transaction():
+                self._set(f"note {name}", value)
+
+    def forget_applied(self, subjects: Iterable[str]) -> None:
+        """Take back that something was applied for ``subjects``: the key store has lost it."""
+        with self._transaction():
+            self._db.executemany("DELETE FROM applied WHERE subject = ?", [(one,) for one in subjects])
 
     def _get(self, name: str) -> bytes:
         (value,) = self._db.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()

@@ -7,6 +7,7 @@ rename, so that at no moment a key is missing that was there, and nothing is rem
 
 from __future__ import annotations
 
+import logging
 import os
 import stat
 import tempfile
@@ -30,7 +31,7 @@ class Held:
     """
     What a key store holds under an id.
 
-    ``state`` is accepted, rejected, pending or damaged (the file is no PEM); then ``key`` is None. ``doubled``: the
+    ``state`` is accepted, rejected, pending or damaged (no file with a PEM); then ``key`` is None. ``doubled``: the
     same key stands as accepted and as pending. Salt 3008 removes a key before it writes it in its new state; a minion
     that asks in between is put among the pending ones, and from then on Salt takes it for pending: the accept is lost.
     """
@@ -45,21 +46,34 @@ class Held:
         return self.key.fingerprint if self.key else ""
 
 
+log = logging.getLogger(__name__)
+
+
 class _Seen(NamedTuple):
     """How a file or folder was seen: enough to notice that it is another one now."""
 
     inode: int
     mtime_ns: int
+    ctime_ns: int
     size: int
+    regular: bool
 
     @classmethod
     def of(cls, path: Path) -> _Seen | None:
-        """Look at ``path``; None when it is not there or is a link."""
+        """
+        Look at ``path``; None when it is not there or is a directory.
+
+        :raises UnavailableError: the file system does not tell.
+        """
         try:
             found = os.lstat(path)
         except FileNotFoundError:
             return None
-        return None if stat.S_ISLNK(found.st_mode) else cls(found.st_ino, found.st_mtime_ns, found.st_size)
+        except OSError as err:
+            raise UnavailableError(f"{path} cannot be looked at: {err.strerror}") from err
+        regular = stat.S_ISREG(found.st_mode)
+        seen = cls(found.st_ino, found.st_mtime_ns, found.st_ctime_ns, found.st_size, regular)
+        return None if stat.S_ISDIR(found.st_mode) else seen
 
 
 def _held(keys: Mapping[str, Key | None]) -> Held:
@@ -95,7 +109,17 @@ class KeyDirectories:
 
     def stamp(self) -> object:
         """Return a value that changes whenever a key file is added, moved or removed (not when one is rewritten)."""
-        return tuple(_Seen.of(self._pki / folder) for folder in _DIRECTORIES.values())
+        return tuple((one.st_ino, one.st_mtime_ns) for one in self._directories())
+
+    def identity(self) -> str:
+        """Return what tells these directories from others in their place, such as an empty mount point."""
+        return " ".join(f"{one.st_dev}:{one.st_ino}" for one in self._directories())
+
+    def _directories(self) -> list[os.stat_result]:
+        try:
+            return [(self._pki / folder).stat() for folder in _DIRECTORIES.values()]
+        except OSError as err:
+            raise UnavailableError(f"the key store {err.filename} cannot be read: {err.strerror}") from err
 
     async def follow(self, hint: Callable[[str], None]) -> None:
         """
@@ -132,9 +156,7 @@ class KeyDirectories:
 
         :raises UnavailableError: a directory is missing or a file cannot be read.
         """
-        for folder in _DIRECTORIES.values():
-            if not (self._pki / folder).is_dir():
-                raise UnavailableError(f"the key store has no directory {self._pki / folder}")
+        self._directories()
         found: dict[str, Held] = {}
         for minion in ids:
             held = self._look(minion) if is_minion_id(minion) else None
@@ -193,6 +215,10 @@ class KeyDirectories:
         except OSError as err:
             raise UnavailableError(f"the key store {err.filename} cannot be read: {err.strerror}") from err
 
+    def is_denied(self, minion: str) -> bool:
+        """Say whether a key of ``minion`` is among the denied ones."""
+        return is_minion_id(minion) and (self._pki / _DENIED / minion).exists()
+
     def _look(self, minion: str) -> Held | None:
         keys: dict[str, Key | None] = {}
         for state, folder in _DIRECTORIES.items():
@@ -203,7 +229,7 @@ class KeyDirectories:
 
     def _key(self, folder: str, minion: str, seen: _Seen | None) -> Key | None:
         """Return the key in a file that was ``seen`` so; it is read again only when it was seen otherwise before."""
-        if seen is None:
+        if seen is None or not seen.regular:
             self._read.pop((folder, minion), None)
             return None
         known = self._read.get((folder, minion))
@@ -215,8 +241,9 @@ class KeyDirectories:
                 key = parse_key(file.read(64 * 1024))
         except FileNotFoundError:
             return None
-        except OSError as err:
-            raise UnavailableError(f"the key file {path} cannot be read: {err.strerror}") from err
+        except OSError as err:  # damaged for now, and looked at again: one file must not stop all others
+            log.warning("The key file %s cannot be read: %s", path, err.strerror)
+            return None
         self._read[folder, minion] = (seen, key)
         return key
 

@@ -55,6 +55,14 @@ class KeyCache:
         """Return a constant: a bank does not tell whether it has changed."""
         return None
 
+    def identity(self) -> str:
+        """Return nothing: a bank cannot be told from another one in its place."""
+        return ""
+
+    def is_denied(self, minion: str) -> bool:
+        """Say whether a key of ``minion`` is among the denied ones."""
+        return is_minion_id(minion) and bool(self._cache.fetch(_DENIED, minion))
+
     async def follow(self, hint: Callable[[str], None]) -> None:
         """Call ``hint`` with the id that each event about a key names, until cancelled."""
         loop = asyncio.get_running_loop()

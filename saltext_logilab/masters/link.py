@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime
+import logging
 import os
 import secrets
 import ssl
@@ -22,7 +23,7 @@ from typing import Any
 
 import msgpack
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import NameOID
@@ -31,10 +32,14 @@ from saltext_logilab.errors import UnavailableError, WireError
 from saltext_logilab.identity import Identity, fingerprint
 from saltext_logilab.masters.settings import Address
 
+log = logging.getLogger(__name__)
+
 MESSAGE_LIMIT = 1024 * 1024
 GREETING_LIMIT = 1024
 HANDSHAKE_TIMEOUT = 10.0
 PROTOCOL = 1
+STRANGERS = 16
+CONNECTIONS = 128
 
 _DOMAIN = b"saltext-logilab masters link 1\0"
 
@@ -84,6 +89,7 @@ class Doors:
         """Prepare TLS; ``folder`` holds the certificate for a moment (the ssl module reads it from a file only)."""
         self._identity = identity
         self._serving: set[asyncio.Task[None]] = set()
+        self._strangers = asyncio.Semaphore(STRANGERS)
         self._server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._server.minimum_version = ssl.TLSVersion.TLSv1_3
         with tempfile.NamedTemporaryFile(dir=folder, prefix=".tls-") as file:  # mode 0600
@@ -106,14 +112,20 @@ class Doors:
 
         async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             try:
-                link = await asyncio.wait_for(self._welcome(reader, writer, allowed), HANDSHAKE_TIMEOUT)
+                async with self._strangers:
+                    link = await asyncio.wait_for(self._welcome(reader, writer, allowed), HANDSHAKE_TIMEOUT)
                 await serve(link)
             except (OSError, EOFError, WireError, asyncio.TimeoutError):
                 pass  # strangers and port scanners: nothing to tell, nothing to keep
+            except Exception:  # the outermost loop of a connection
+                log.exception("A connection has failed")
             finally:
                 writer.transport.abort()
 
         def accepted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            if len(self._serving) >= CONNECTIONS:
+                writer.transport.abort()
+                return
             task = asyncio.ensure_future(accept(reader, writer))
             self._serving.add(task)
             task.add_done_callback(self._serving.discard)
@@ -193,7 +205,7 @@ async def _receive(reader: asyncio.StreamReader, limit: int) -> tuple[list[Any],
         raise WireError(f"a message of {size} bytes was announced, more than {limit}")
     try:
         message = msgpack.unpackb(await reader.readexactly(size), strict_map_key=False)
-    except (ValueError, msgpack.UnpackException) as err:
+    except (ValueError, TypeError, msgpack.UnpackException) as err:
         raise WireError("a message cannot be decoded") from err
     if not isinstance(message, list) or not message:
         raise WireError("a message is no list")
@@ -210,7 +222,7 @@ async def _fields(link: Link, kinds: list[type]) -> list[Any]:
 def _public_key(certificate: bytes | None) -> bytes:
     try:
         key = x509.load_der_x509_certificate(certificate or b"").public_key()
-    except ValueError as err:
+    except (ValueError, x509.InvalidVersion, UnsupportedAlgorithm) as err:
         raise WireError("the certificate cannot be read") from err
     if not isinstance(key, Ed25519PublicKey):
         raise WireError("the certificate is of no Ed25519 key")

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import time
 from typing import Any
 
 from saltext_logilab.masters import health
+from saltext_logilab.masters.guard import forever
 from saltext_logilab.masters.journal import Journal
 from saltext_logilab.masters.peers import Peers
 from saltext_logilab.masters.rounds import KeyStore, Rounds, Surroundings
 from saltext_logilab.masters.settings import MastersSettings
+
+log = logging.getLogger(__name__)
 
 HEALTH_INTERVAL = 10.0
 HEALTH_PAUSE = 0.5
@@ -34,7 +38,7 @@ class Member:
 
     async def run(self) -> None:
         """Work until cancelled."""
-        await asyncio.gather(self._peers.run(), self._begin_rounds(), self._keep_health())
+        await asyncio.gather(self._peers.run(), self._begin_rounds(), forever(self._keep_health, self._mute))
 
     def _arrived(self, subjects: set[str]) -> None:
         self._rounds.arrived(subjects)
@@ -42,6 +46,11 @@ class Member:
     async def _begin_rounds(self) -> None:
         await self._peers.first_contact()  # a journal that was set back learns so before it makes records
         await self._rounds.run()
+
+    @staticmethod
+    def _mute(error: str) -> None:
+        """The health file cannot be written: its age tells so."""
+        log.error("The health of this member cannot be written: %s", error)
 
     async def _keep_health(self) -> None:
         """Write the health file when something has changed, but at most twice a second, and every ten seconds."""
@@ -55,8 +64,6 @@ class Member:
                 continue
 
     def _health(self) -> dict[str, Any]:
-        own = self._journal.origin
-        made = self._journal.frontier().get(own, 0)
         errors = [*self._rounds.errors.values(), *filter(None, [self._peers.error])]
         return {
             "pid": os.getpid(),
@@ -66,5 +73,5 @@ class Member:
             "listening": self._peers.listening,
             "errors": sorted(errors),
             "waiting": len(self._rounds.unapplied),
-            "peers": {state.peer.name: state.facts(own, made) for state in self._peers.states.values()},
+            "peers": {state.peer.name: state.facts(self._journal) for state in self._peers.states.values()},
         }

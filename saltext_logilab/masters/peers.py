@@ -10,9 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from saltext_logilab.errors import LogilabError, UnavailableError
 from saltext_logilab.identity import fingerprint
 from saltext_logilab.masters.exchange import Exchange
+from saltext_logilab.masters.guard import forever, sentence
 from saltext_logilab.masters.journal import Journal
 from saltext_logilab.masters.link import Doors, Link
 from saltext_logilab.masters.settings import MastersSettings, Peer
@@ -38,7 +38,8 @@ class PeerState:
     error: str = ""
     tried: asyncio.Event = field(default_factory=asyncio.Event)
     about: dict[str, str] = field(default_factory=dict)
-    acknowledged: dict[bytes, int] = field(default_factory=dict)
+    acknowledged: dict[bytes, int] | None = None
+    lagging: float = 0.0
     heard: float = 0.0
     alone: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -61,14 +62,19 @@ class PeerState:
                 self.since = time.time()
             self.error = error
             self.alone.set()
+        else:
+            self.links[-1].wake()
 
-    def facts(self, own: bytes, made: int) -> dict[str, Any]:
-        """Return what the health file says of the peer; ``made`` is the counter of this member's ``own`` origin."""
+    def facts(self, journal: Journal) -> dict[str, Any]:
+        """Return what the health file says of the peer."""
+        behind = None if self.acknowledged is None else journal.count_beyond(self.acknowledged)
+        self.lagging = (self.lagging or time.time()) if behind else 0.0
         return {
             "connected": bool(self.links),
             "since": self.since,
             "heard": self.heard,
-            "behind": max(0, made - self.acknowledged.get(own, 0)),
+            "behind": behind,
+            "lagging": self.lagging,
             "differs": any(link.differs for link in self.links),
             "refused": sum(link.strangers for link in self.links),
             "error": self.error,
@@ -110,7 +116,7 @@ class Peers:
         doors = Doors(self._journal.identity, self._settings.folder)
         dialling = [self._keep_dialling(doors, state) for state in self.states.values()]
         try:
-            await asyncio.gather(self._listen(doors), *dialling)
+            await asyncio.gather(forever(lambda: self._listen(doors), self._deaf), *dialling)
         finally:
             await doors.close()
 
@@ -130,21 +136,19 @@ class Peers:
             if state.links:
                 state.links[-1].wake()
 
-    async def _listen(self, doors: Doors) -> None:
-        while True:
-            try:
-                server = await doors.listen(self._settings.listen, self.states, self._serve)
-            except UnavailableError as err:
-                if self.error != str(err):
-                    log.error("%s", err)
-                    self.error = str(err)
-                    self._news()
-                await asyncio.sleep(BACKOFF[1])
-                continue
-            self.listening, self.error = True, ""
+    def _deaf(self, error: str) -> None:
+        self.listening = False
+        if self.error != error:
+            log.error("%s", error)
+            self.error = error
             self._news()
-            async with server:
-                await server.serve_forever()
+
+    async def _listen(self, doors: Doors) -> None:
+        server = await doors.listen(self._settings.listen, self.states, self._serve)
+        self.listening, self.error = True, ""
+        self._news()
+        async with server:
+            await server.serve_forever()
 
     async def _keep_dialling(self, doors: Doors, state: PeerState) -> None:
         pause = BACKOFF[0]
@@ -154,8 +158,8 @@ class Peers:
                 link = await doors.dial(state.peer.address, state.peer.fingerprint)
                 pause = BACKOFF[0]
                 await self._serve(link)
-            except LogilabError as err:
-                self._lost(state, str(err))
+            except Exception as err:  # noqa: BLE001 - the outermost loop of a task
+                self._lost(state, sentence(err))
             state.tried.set()
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, no secret
             pause = min(pause * 2, BACKOFF[1])
@@ -178,9 +182,9 @@ class Peers:
             await exchange.run()
         except (OSError, EOFError, asyncio.TimeoutError) as err:
             error = f"the link has ended: {str(err) or type(err).__name__}"
-        except LogilabError as err:
-            log.warning("%s: %s", state.peer.name, err)
-            error = str(err)
+        except Exception as err:  # noqa: BLE001 - the outermost loop of a link
+            error = sentence(err)
+            log.warning("%s: %s", state.peer.name, error)
         finally:
             self._lost(state, error, exchange)
 
@@ -192,11 +196,7 @@ class Peers:
         return public == self._journal.identity.public or fingerprint(public) in self.states
 
     def _heard(self, state: PeerState, exchange: Exchange) -> None:
-        own = self._journal.origin
         theirs = exchange.theirs or {}
-        if theirs.get(own, 0) > self._journal.frontier().get(own, 0):
-            log.warning("%s knows more of this master than its own journal: a new incarnation begins", state.peer.name)
-            self._journal.reincarnate()
         state.about, state.acknowledged, state.heard = exchange.their_about, theirs, time.time()
         state.tried.set()
         self._news()

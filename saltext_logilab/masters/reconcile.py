@@ -8,7 +8,7 @@ what was applied: that is its context. A store that agrees with what was applied
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from saltext_logilab.masters.keydirs import Held
@@ -100,9 +100,8 @@ def local_changes(
         held, was = store.get(subject), applied.get(subject)
         if _damaged(held) or _is_unchanged(held, was):
             continue
-        change = _change(subject, held, was)
-        if not _agrees(change, records.get(subject, ())):
-            changes.append(change)
+        means = _meaning(records.get(subject, ()))
+        changes += [one for one in _changes(subject, held, was) if means != (one.state, one.fingerprint)]
     return changes
 
 
@@ -131,31 +130,30 @@ def _damaged(held: Held | None) -> bool:
     return held is not None and held.state == "damaged"
 
 
-def _change(subject: str, held: Held | None, was: Applied | None) -> Change:
+def _changes(subject: str, held: Held | None, was: Applied | None) -> Iterator[Change]:
+    """Yield what was decided: of a key that has another one in its place, that it was deleted, too."""
     context = was.context if was else {}
     shown = decided(held)
+    if was and was.state is not State.DELETED and (shown is None or shown[1].fingerprint != was.fingerprint):
+        yield Change(subject, State.DELETED, was.fingerprint, "", context)
     if shown:
-        return Change(subject, shown[0], shown[1].fingerprint, shown[1].pem, context)
-    if was is None:
-        raise ValueError(f"nothing was applied under {subject!r}, so nothing can have vanished")
-    return Change(subject, State.DELETED, was.fingerprint, "", context)
+        yield Change(subject, shown[0], shown[1].fingerprint, shown[1].pem, context)
 
 
-def _agrees(change: Change, records: Iterable[Record]) -> bool:
+def _meaning(records: Iterable[Record]) -> Decision | None:
     known = list(records)
-    if not known:
-        return False
-    means = effect(known)
-    return (means.state, means.fingerprint) == (change.state, change.fingerprint)
+    means = effect(known) if known else None
+    return (means.state, means.fingerprint) if means and means.state else None
 
 
 def _step(subject: str, records: list[Record], held: Held | None, was: Applied | None) -> Step | None:
     means = effect(records)
     shown = decided(held)
     here = (shown[0], shown[1].fingerprint) if shown else None
+    context = join(*(one.vector for one in records))
     if means.state is None:
-        return _keep(means, records, held, was) if _is_unchanged(held, was) and here else None
-    target = Applied(means.state, means.fingerprint, join(*(one.vector for one in records)))
+        return _keep(subject, means, context, held, was) if _is_unchanged(held, was) else None
+    target = Applied(means.state, means.fingerprint, context)
     done = here is None if means.state is State.DELETED else here == target.decision
     if done and shown and held and held.doubled:
         return Step(subject, target, put=shown)
@@ -168,21 +166,16 @@ def _step(subject: str, records: list[Record], held: Held | None, was: Applied |
     return Step(subject, target, put=(means.state, Key(means.pem)))
 
 
-def _keep(means: Effect, records: list[Record], held: Held | None, was: Applied | None) -> Step | None:
-    """
-    In a conflict this member keeps the key that it has, follows what was decided about that key, and takes no other.
-
-    Its context is that key's records alone: its next decision says nothing about the other keys.
-    """
+def _keep(subject: str, means: Effect, context: Vector, held: Held | None, was: Applied | None) -> Step | None:
+    """In a conflict this member keeps the key that it has, follows what was decided about it, and takes no other."""
     shown = decided(held)
     if shown is None:
         return None
     key = shown[1]
-    own = join(*(one.vector for one in records if one.fingerprint == key.fingerprint))
     standing = next((one for one in means.rivals if one.fingerprint == key.fingerprint), None)
     if standing is None:
-        return Step(records[0].subject, Applied(State.DELETED, key.fingerprint, own), remove=key.fingerprint)
-    target = Applied(standing.state, key.fingerprint, own)
+        return Step(subject, Applied(State.DELETED, key.fingerprint, context), remove=key.fingerprint)
+    target = Applied(standing.state, key.fingerprint, context)
     if shown[0] is standing.state:
-        return None if was == target else Step(standing.subject, target)
-    return Step(standing.subject, target, put=(standing.state, key))
+        return None if was == target else Step(subject, target)
+    return Step(subject, target, put=(standing.state, key))

@@ -3,9 +3,9 @@ Records: what the members of a group tell each other about keys, signed by the m
 
 A record says what was decided about one subject (a minion's id): its key was accepted, rejected or deleted. It has an
 origin (a member and an incarnation of its journal) with a counter, and a context: the version vector of what the
-member had applied when it decided. A record that another one has in its context is superseded; what remains is a set
-of concurrent records, and :func:`effect` is a pure function of that set. Merging originates nothing; it is commutative,
-associative and idempotent. No clock takes part: ``at`` is for showing only.
+member had applied when it decided. A record that another one about the same key has in its context is superseded; what
+remains is a set of concurrent records, and :func:`effect` is a pure function of that set. Merging originates nothing;
+it is commutative, associative and idempotent. No clock takes part: ``at`` is for showing only.
 
 On version vectors: Parker et al., "Detection of Mutual Inconsistency in Distributed Systems" (1983); a counter apart
 from the context is a "dotted" one: Preguiça et al., https://arxiv.org/abs/1011.5808.
@@ -106,8 +106,12 @@ class Record:
         return join(self.context, {self.origin: self.counter})
 
     def supersedes(self, other: Record) -> bool:
-        """Say whether ``other`` was known, directly or not, when this record was made."""
-        return self is not other and self.context.get(other.origin, 0) >= other.counter
+        """
+        Say whether ``other`` is about the same key and was known, directly or not, when this record was made.
+
+        A decision about another key does not touch it: a key that was deleted stays so, whatever keys came after it.
+        """
+        return self.fingerprint == other.fingerprint and self.context.get(other.origin, 0) >= other.counter
 
 
 @dataclass(frozen=True)

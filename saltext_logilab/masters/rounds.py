@@ -11,10 +11,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
 from saltext_logilab.errors import LogilabError, UnavailableError
+from saltext_logilab.masters.guard import forever
 from saltext_logilab.masters.journal import Journal
 from saltext_logilab.masters.keydirs import Held
 from saltext_logilab.masters.reconcile import Applied, Step, decided, is_settled, local_changes, steps, vanished
@@ -32,6 +33,8 @@ class KeyStore(Protocol):
 
     async def follow(self, hint: Callable[[str], None]) -> None: ...
     def stamp(self) -> object: ...
+    def identity(self) -> str: ...
+    def is_denied(self, minion: str) -> bool: ...
     def scan(self) -> dict[str, Held]: ...
     def read(self, ids: Iterable[str]) -> dict[str, Held]: ...
     def put(self, minion: str, state: State, key: Key) -> None: ...
@@ -84,7 +87,11 @@ class Rounds:
 
     async def run(self) -> None:
         """Follow the key store and do rounds, until cancelled."""
-        await asyncio.gather(self._follow(), self._poll(), self._rounds())
+        await asyncio.gather(
+            forever(self._follow, lambda error: self._fail("follow", f"{error}; changes by hand are seen later")),
+            forever(self._poll, lambda error: self._fail("poll", error)),
+            forever(self._next_round, self._failed),
+        )
 
     def arrived(self, subjects: set[str]) -> None:
         """Say that records about ``subjects`` have come."""
@@ -96,12 +103,14 @@ class Rounds:
             self._hints.add(subject)
             self._wake.set()
 
-        while True:
-            try:
-                await self._store.follow(hint)
-            except UnavailableError as err:
-                self._fail("follow", f"{err}; changes by hand are seen later")
-            await asyncio.sleep(SCAN_INTERVAL)
+        following = asyncio.ensure_future(self._store.follow(hint))
+        try:
+            await asyncio.wait([following], timeout=1)
+            if not following.done():
+                self._mend("follow")
+            await following
+        finally:
+            following.cancel()
 
     async def _poll(self) -> None:
         stamp: object = None
@@ -111,25 +120,23 @@ class Rounds:
             if seen != stamp or now - scanned > SCAN_INTERVAL:
                 stamp, scanned, self._everything = seen, now, True
                 self._wake.set()
+            self._mend("poll")
             await asyncio.sleep(POLL_INTERVAL)
 
-    async def _rounds(self) -> None:
+    async def _next_round(self) -> None:
         while True:
             await self._wake.wait()
             self._wake.clear()
             began = time.monotonic()
-            try:
-                await self._round()
-                self._mend("round")
-            except LogilabError as err:
-                self._fail("round", str(err))
-                self._everything = True
-            except Exception as err:  # the outermost loop of a daemon: what nobody thought of must not end it
-                log.exception("A round has failed")
-                self._fail("round", f"a round has failed, see this master's log: {type(err).__name__}: {err}")
-                self._everything = True
+            await self._round()
+            self._mend("round")
             # A burst of changes is taken in ever larger pieces: no more than a third of the time goes into rounds.
             await asyncio.sleep(0.01 + 2 * (time.monotonic() - began))
+
+    def _failed(self, error: str) -> None:
+        self._fail("round", error)
+        self._everything = True
+        self._wake.set()
 
     async def _round(self) -> None:
         whole, hints, arrived = self._everything, self._hints, set(self.unapplied)
@@ -137,24 +144,51 @@ class Rounds:
         store = self._store.scan() if whole else self._store.read(hints | arrived)
         looked_at = {*store, *self._applied} if whole else hints
         subjects = arrived | {one for one in looked_at if not is_settled(store.get(one), self._applied.get(one))}
-        applied = {one: self._applied[one] for one in subjects if one in self._applied}
         store = {one: store[one] for one in subjects if one in store}
-        await self._read_again(store, applied)
+        await self._read_again(store, subjects)
+        self._recover_lost_store(store, subjects)
         records = self._journal.records(subjects)
-        changes = local_changes(store, applied, records)
+        changes = local_changes(store, self._applied_of(subjects), records)
         if changes:
             shown = self._journal.originate(changes, int(time.time()))
             self._send()
             self._applied.update(shown)
-            applied.update(shown)
             records.update(self._journal.records(shown))
-        waiting = self._apply(steps(subjects, store, applied, records), store)
+        waiting = self._apply(steps(subjects, store, self._applied_of(subjects), records), store)
         self._report({one: effect(records[one]) for one in subjects if one in records})
         self.unapplied -= arrived - waiting
+        if whole:
+            self._journal.set_note("store", self._store.identity().encode())
+            self._settle_denied()
 
-    async def _read_again(self, store: dict[str, Held], applied: dict[str, Applied]) -> None:
+    def _applied_of(self, subjects: Iterable[str]) -> dict[str, Applied]:
+        return {one: self._applied[one] for one in subjects if one in self._applied}
+
+    def _recover_lost_store(self, store: Mapping[str, Held], subjects: Iterable[str]) -> None:
+        """
+        Tell deletes from a key store that was lost: other directories in its place, such as an empty mount point.
+
+        What is missing there is no decision: it is put back from the records.
+        """
+        gone = vanished(store, self._applied_of(subjects))
+        identity, known = self._store.identity().encode(), self._journal.note("store")
+        if gone and identity and known not in (b"", identity):
+            log.warning("The key store is another one than before: the %d keys that it lacks are put back", len(gone))
+            self._journal.forget_applied(gone)
+            for subject in gone:
+                del self._applied[subject]
+        elif (
+            not identity
+            and len(gone) > 1
+            and gone == {one for one, was in self._applied.items() if was.state is not State.DELETED}
+        ):
+            raise UnavailableError(
+                f"all {len(gone)} keys have vanished from the key store at once: it seems to be lost"
+            )
+
+    async def _read_again(self, store: dict[str, Held], subjects: Iterable[str]) -> None:
         """A key that has vanished is read once more: Salt's store writes by removing first."""
-        gone = vanished(store, applied)
+        gone = vanished(store, self._applied_of(subjects))
         if gone:
             await asyncio.sleep(SECOND_READING)
             again = self._store.read(gone)
@@ -162,32 +196,39 @@ class Rounds:
                 store.pop(subject, None)
             store.update(again)
 
-    def _apply(self, plan: list[Step], store: dict[str, Held]) -> set[str]:
-        """Do ``plan``; return the subjects that were touched by somebody else meanwhile and wait for the next round."""
+    def _apply(self, plan: list[Step], store: Mapping[str, Held]) -> set[str]:
+        """
+        Do ``plan``; return the subjects that were touched by somebody else meanwhile and wait for the next round.
+
+        :raises UnavailableError: some could not be done; all others are.
+        """
         done: dict[str, Applied] = {}
         waiting: set[str] = set()
-        revoked = False
-        try:
-            for step in plan:
-                held = store.get(step.subject)
+        errors: list[str] = []
+        for step in plan:
+            held = store.get(step.subject)
+            try:
                 if (step.put or step.remove) and self._store.read([step.subject]).get(step.subject) != held:
                     waiting.add(step.subject)
                     self._wake.set()
                     continue
-                revoked = self._do(step, held) or revoked
+                self._do(step, held)
                 done[step.subject] = step.applied
-        finally:
-            if done:
-                self._journal.set_applied(done)
-                self._applied.update(done)
-                self._news()
-            if revoked:
-                self._surroundings.forget()
+            except LogilabError as err:
+                errors.append(str(err))
+        if done:
+            self._journal.set_applied(done)
+            self._applied.update(done)
+            self._news()
+        self._forget_if_due()
+        if errors:
+            raise UnavailableError(f"{errors[0]}{f' (and {len(errors) - 1} more)' if len(errors) > 1 else ''}")
         return waiting
 
-    def _do(self, step: Step, held: Held | None) -> bool:
-        """Do ``step``; say whether it has taken an accepted key away."""
+    def _do(self, step: Step, held: Held | None) -> None:
         shown = decided(held)
+        if shown and shown[0] is State.ACCEPTED and (step.remove or (step.put and step.put[0] is State.REJECTED)):
+            self._journal.set_note("forget", b"due")  # before it: whoever is killed in between does it when back
         if step.put:
             state, key = step.put
             self._store.put(step.subject, state, key)
@@ -196,8 +237,16 @@ class Rounds:
                 self._note(step.subject, "denied", detail)
         elif step.remove:
             self._store.remove(step.subject, step.remove)
-        takes = shown is not None and shown[0] is State.ACCEPTED
-        return takes and (bool(step.remove) or (step.put is not None and step.put[0] is State.REJECTED))
+
+    def _forget_if_due(self) -> None:
+        if self._journal.note("forget"):
+            self._surroundings.forget()
+            self._journal.set_note("forget", b"")
+
+    def _settle_denied(self) -> None:
+        for report in self._journal.reports():
+            if report.kind == "denied" and not self._store.is_denied(report.subject):
+                self._journal.settle(report.subject, "denied")
 
     def _report(self, effects: dict[str, Effect]) -> None:
         for subject, means in effects.items():

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from saltext_logilab import settings as package_settings
-from saltext_logilab.errors import LogilabError
+from saltext_logilab.errors import ConfigurationError, LogilabError, UnavailableError
 from saltext_logilab.identity import load_or_create
 from saltext_logilab.masters import health, settings
 from saltext_logilab.masters.journal import Journal
@@ -23,6 +23,7 @@ from saltext_logilab.masters.member import Member
 log = logging.getLogger(__name__)
 
 LOCK = "engine.lock"
+RETRY = 10.0
 
 
 def run(opts: Mapping[str, Any]) -> None:
@@ -44,14 +45,16 @@ def run(opts: Mapping[str, Any]) -> None:
             asyncio.run(work())
 
 
-def stand_still(opts: Mapping[str, Any], error: str) -> None:
-    """Leave ``error`` for the status, and wait for the master's end: a restart would change nothing."""
+def wait(opts: Mapping[str, Any], error: LogilabError) -> None:
+    """Leave ``error`` for the status; wait a moment, or, when a new try would change nothing, for the master's end."""
     with contextlib.suppress(LogilabError, OSError):
         folder = package_settings.state_dir(opts, settings.AREA)
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        health.write(folder, {"pid": os.getpid(), "written": time.time(), "errors": [error], "peers": {}})
-    parent = os.getppid()
-    while os.getppid() == parent:
+        health.write(folder, {"pid": os.getpid(), "written": time.time(), "errors": [str(error)], "peers": {}})
+    parent, end = os.getppid(), time.monotonic() + RETRY
+    while isinstance(error, ConfigurationError) or time.monotonic() < end:
+        if os.getppid() != parent:
+            raise SystemExit(0)
         time.sleep(1)
 
 
@@ -80,7 +83,11 @@ async def _as_long_as_the_master(running: Coroutine[Any, Any, None]) -> None:
 @contextlib.contextmanager
 def _only_one(folder: Path) -> Iterator[None]:
     """Wait until no other process is at work in ``folder``: the engine of a master that was killed ends in a second."""
-    with (folder / LOCK).open("ab") as file:
+    try:
+        file = (folder / LOCK).open("ab")
+    except OSError as err:
+        raise UnavailableError(f"{folder / LOCK} cannot be opened: {err.strerror}") from err
+    with file:
         waited = False
         while not _lock(file):
             if not waited:

@@ -15,7 +15,8 @@ from saltext_logilab.identity import is_fingerprint
 
 AREA = "masters"
 IDENTITY = "identity.pem"
-_HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,252}[A-Za-z0-9])?")
+_LABEL = r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_HOST = re.compile(rf"(?=.{{1,253}}$){_LABEL}(\.{_LABEL})*")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -103,7 +104,13 @@ def _check_distinct(path: str, name: str, peers: tuple[Peer, ...]) -> None:
 def _address(path: str, text: str) -> Address:
     host, _, port = text.rpartition(":")
     bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
-    if not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536 or not _is_host(host, bare):
+    if (
+        not port.isascii()
+        or not port.isdigit()
+        or len(port) > 5
+        or not 0 < int(port) < 65536
+        or not _is_host(host, bare)
+    ):
         examples = "192.0.2.1:4507 or [2001:db8::1]:4507"
         raise ConfigurationError(f"{path} must be HOST:PORT, such as {examples}, not {text!r}")
     return Address(bare, int(port))

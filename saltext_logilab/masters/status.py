@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -49,15 +50,18 @@ def status(settings: MastersSettings, now: float) -> dict[str, Any]:
 
 
 def _peer(seen: Mapping[str, Any], running: bool, now: float) -> dict[str, Any]:
+    """Return what the health file says of a peer; one that another version has written may lack something."""
+    heard, lagging = seen.get("heard"), seen.get("lagging")
     return {
-        "connected": bool(seen["connected"]) and running,
-        "for": round(now - seen["since"], 1),
-        "heard": round(now - seen["heard"], 1) if seen["heard"] else None,
-        "behind": seen["behind"],
-        "differs": seen["differs"],
-        "refused": seen["refused"],
-        "error": seen["error"],
-        "versions": seen["versions"],
+        "connected": bool(seen.get("connected")) and running,
+        "for": round(now - seen.get("since", now), 1),
+        "heard": round(now - heard, 1) if heard else None,
+        "behind": seen.get("behind"),
+        "lagging": round(now - lagging, 1) if lagging else 0.0,
+        "differs": bool(seen.get("differs")),
+        "refused": seen.get("refused", 0),
+        "error": seen.get("error", ""),
+        "versions": seen.get("versions", {}),
     }
 
 
@@ -66,6 +70,8 @@ def _journal(settings: MastersSettings) -> tuple[dict[str, int], list[str]]:
     try:
         reports = [f"{one.subject}: {one.detail} ({_when(one.at)})" for one in journal.reports()]
         return journal.counts(), reports
+    except sqlite3.Error as err:
+        raise UnavailableError(f"the journal {settings.journal} cannot be read: {err}") from err
     finally:
         journal.close()
 
@@ -85,12 +91,14 @@ def _own_problems(seen: Mapping[str, Any], running: bool, now: float) -> list[st
 def _peer_problems(peers: Mapping[str, Mapping[str, Any]], running: bool) -> list[str]:
     problems = []
     for name, peer in sorted(peers.items()) if running else ():
-        if "connected" not in peer:
+        if "address" not in peer:
+            problems.append(f"{name} is no longer configured, but the running engine knows it: restart this master")
+        elif "connected" not in peer:
             problems.append(f"{name} is configured, but the running engine does not know it: restart this master")
         elif not peer["connected"]:
             reason = f": {peer['error']}" if peer["error"] else ""
             problems.append(f"{name} has not been connected for {_span(peer['for'])}{reason}")
-        elif peer["behind"] and peer["for"] > LAG:
+        elif peer["behind"] and peer["lagging"] > LAG:
             problems.append(f"{name} has not acknowledged {peer['behind']} changes of this master")
         elif peer["differs"]:
             problems.append(f"{name} has other records than this master")
@@ -118,7 +126,8 @@ def _row(name: str, peer: Mapping[str, Any]) -> list[str]:
         return [name, peer["address"], "unknown", "", "", ""]
     link = f"{'up' if peer['connected'] else 'DOWN'} for {_span(peer['for'])}"
     heard = "never" if peer["heard"] is None else f"{_span(peer['heard'])} ago"
-    return [name, peer["address"], link, heard, str(peer["behind"]), peer["versions"].get("salt", "?")]
+    behind = "?" if peer["behind"] is None else str(peer["behind"])
+    return [name, peer.get("address", "not configured"), link, heard, behind, peer["versions"].get("salt", "?")]
 
 
 def _span(seconds: float) -> str:

@@ -43,12 +43,16 @@ def start() -> None:
     """
     Run until the master stops.
 
-    With a wrong configuration it says so once in the master's log and in ``salt-run masters.status``, and stands still.
+    With a wrong configuration it says so in the master's log and in ``salt-run masters.status``, and stands still; when
+    something that it needs cannot be had, it says so there and tries again.
     """
     from saltext_logilab.masters import service  # noqa: PLC0415 - nothing of it is needed to load this file
 
-    try:
-        service.run(__opts__)
-    except LogilabError as err:
-        log.critical("logilab_masters does not run: %s", err)
-        service.stand_still(__opts__, str(err))
+    while True:
+        try:
+            service.run(__opts__)
+        except LogilabError as err:
+            log.critical("logilab_masters does not run: %s", err)
+            service.wait(__opts__, err)
+        else:
+            return

@@ -54,7 +54,7 @@ def test_the_example_is_applied_once(debian: SystemdContainer) -> None:
 
 
 def test_a_wrong_sudo_rule_does_not_take_effect(debian: SystemdContainer) -> None:
-    """A rule that visudo refuses fails and is not written; a user with a dot in its name gets a file that sudo reads."""
+    """A rule that visudo refuses is not written; a user with a dot in its name gets a file that sudo reads."""
     rules = {"a.b": {"sudo": ["ALL=(root) NOPASSWD: /bin/true"]}, "bad": {"sudo": ["no rule at all"]}}
     debian.write("/srv/pillar/users.sls", yaml.safe_dump({"users": {"users": rules}}))
     with pytest.raises(RuntimeError, match="check_cmd"):

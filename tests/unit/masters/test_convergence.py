@@ -47,7 +47,7 @@ class Site:
         members = self.journal.members()
         pairs = list(other.journal.beyond(self.journal.frontier()))
         received = [verify(*pair, members) for pair in pairs]
-        self.journal.merge([one for one in received if one], other.journal.frontier())
+        self.journal.merge([one for one in received if one], other.journal.frontier(), members)
 
     def act(self, chance: random.Random) -> None:
         """Do what an operator does with salt-key."""
