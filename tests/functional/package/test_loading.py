@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import salt.loader
 
+from saltext_logilab.lab import salts
 from tests.support.distribution import ROOT, cache_dir, list_plugins, run
 from tests.support.list_plugins import LOADER_TYPES
 
@@ -52,6 +53,16 @@ def test_every_plugin_loads(listed: dict[str, Any]) -> None:
     kinds = {plugin["type"] for plugin in listed["plugins"]}
     wanted = {str(file) for kind, file in plugin_files() if kind in kinds}
     assert {plugin["file"] for plugin in listed["plugins"]} == wanted
+
+
+@pytest.mark.parametrize("version", ["3006", "3007"])
+def test_older_versions_of_salt_load_the_same(listed: dict[str, Any], version: str) -> None:
+    """Each plugin loads in the oldest versions, in the environments that the lab makes for them."""
+    older = list_plugins(salts.get(version, lambda _text: None).python)
+    assert older["salt"].startswith(version)
+    assert {one["file"]: one["loaded"] for one in older["plugins"]} == {
+        one["file"]: one["loaded"] for one in listed["plugins"]
+    }
 
 
 def test_the_installed_wheel_loads_the_same(listed: dict[str, Any], installed: Path) -> None:

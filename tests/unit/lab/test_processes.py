@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from saltext_logilab.lab import daemons, processes
 from saltext_logilab.lab.daemons import Record
 from saltext_logilab.lab.processes import Process
-from tests.support.labs import wait_for
+from tests.support.waiting import wait_until
 
 # A child that leaves the session, as a minion's jobs do, then both wait.
 PROGRAM = "import os, signal, sys\nif os.fork() == 0: os.setsid()\nprint('ready', flush=True)\nsignal.pause()"
@@ -73,7 +73,7 @@ def test_end_leaves_nothing(family: tuple[str, subprocess.Popen[str]]) -> None:
     """Ending ends the descendants too, also those whose parent was killed."""
     token, child = family
     os.kill(child.pid, signal.SIGKILL)
-    wait_for(lambda: len(processes.with_tokens([token])[token]) == 1, "the first process gone")
+    wait_until(lambda: len(processes.with_tokens([token])[token]) == 1, 60, "the first process gone")
     assert processes.end([token], grace=0.1)
     assert processes.with_tokens([token])[token] == []
 
