@@ -23,6 +23,8 @@ from saltext_logilab.lab.plan import Wish
 MASTERS = ("paris", "nantes")
 MINIONS = ("m1", "m2", "m3", "m4")
 PATIENCE = 45.0
+MOMENT = 2.0
+ATTEMPTS = 3
 
 
 class StoryError(LogilabError):
@@ -79,7 +81,11 @@ def _pending(lab: Lab, _line: show.Line) -> None:
 
 
 def _accept(lab: Lab, line: show.Line) -> None:
-    _command(lab, "paris", "salt-key -A -y")
+    for _ in range(ATTEMPTS):
+        _command(lab, "paris", "salt-key -A -y")
+        if _is_soon(lambda: not lab.keys("paris")["pending"]):
+            break
+        show.say("Salt has lost an accept: that minion asked for it at the very moment. Once more:")
     begin = time.monotonic()
     _await(lab, line, lambda: all(_accepted(lab, master) == list(MINIONS) for master in MASTERS), "all keys on both")
     waited = time.monotonic() - begin
@@ -201,6 +207,13 @@ def _await(lab: Lab, line: show.Line, condition: Callable[[], bool], what: str) 
             )
         line(f"waiting for {what} ({waited:.0f} s)")
         time.sleep(0.1)
+
+
+def _is_soon(condition: Callable[[], bool]) -> bool:
+    end = time.monotonic() + MOMENT
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.1)
+    return condition()
 
 
 def _check(claim: bool, otherwise: str) -> None:

@@ -48,13 +48,14 @@ class Exchange:
     theirs: dict[bytes, int] | None = None
     their_about: dict[str, str] = field(default_factory=dict)
     differs: bool = False
-    last_heard: float = 0.0
     strangers: int = 0
     _cursor: dict[bytes, int] = field(default_factory=dict)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _acknowledge: bool = True
     _repaired: float = float("-inf")
     _introduced: int = 0
+    _met: int = 0
+    _repeated: float = float("-inf")
     _sent_at: float = float("-inf")
 
     def wake(self) -> None:
@@ -125,7 +126,6 @@ class Exchange:
                 handler(fields)
             except (ValueError, TypeError, AttributeError) as err:
                 raise WireError(f"a message {kind!r} is malformed") from err
-            self.last_heard = time.time()
 
     def _on_hello(self, fields: list[Any]) -> None:
         (about,) = fields
@@ -134,9 +134,7 @@ class Exchange:
     def _on_have(self, fields: list[Any]) -> None:
         frontier, digest, publics = fields
         self.theirs = _vector(frontier)
-        # What was sent a while ago and is not there was refused: of a member that they did not know yet, say.
-        sent = self._cursor if time.monotonic() - self._sent_at < ANSWER_TIME else {}
-        self._cursor = join(sent, self.theirs)
+        self._cursor = join({} if self._is_to_repeat(len(publics)) else self._cursor, self.theirs)
         known = self.journal.members().values()
         new = [one for one in publics if one not in known and self.trusted(one)]
         if new:
@@ -145,6 +143,19 @@ class Exchange:
         self._compare(digest)
         self.heard()
         self._wake.set()
+
+    def _is_to_repeat(self, their_members: int) -> bool:
+        """
+        Say whether to send once more what they do not have, though it was sent.
+
+        They have refused it, as records of a member that they did not know; perhaps they know it now.
+        """
+        now, met = time.monotonic(), their_members != self._met
+        self._met = their_members
+        if not met and now - max(self._sent_at + ANSWER_TIME, self._repeated + REPAIR_INTERVAL) < 0:
+            return False
+        self._repeated = now
+        return True
 
     def _compare(self, digest: bytes) -> None:
         """Equal frontiers and different records cannot be; should it happen all the same, everything is sent again."""
