@@ -95,8 +95,9 @@ class SystemdContainer:
         :raises RuntimeError: salt-call failed, or a state did.
         """
         command = (f"{SALT}/bin/salt-call", "--local", "--out=json", "--log-level=error", "--retcode-passthrough")
-        done = self.exec(*command, function, *arguments, env={"PYTHONPATH": EXTENSION})
-        return json.loads(done.output)["local"]
+        done = self.exec(*command, function, *arguments, env={"PYTHONPATH": EXTENSION, "PYTHONWARNINGS": "ignore"})
+        # Warnings of Python and log lines may stand before the answer, which begins on a line of its own.
+        return json.loads(done.output[done.output.index("{\n") :])["local"]
 
 
 def start_container(host: DockerHost, image: str, **options: Any) -> SystemdContainer:
