@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import email
+import hashlib
 import json
-import os
 import shutil
 import subprocess
 import sys
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.support.roots import cached
 
 ROOT = Path(__file__).resolve().parents[2]
 LEFT_OUT = shutil.ignore_patterns(".git", ".venv*", "build", "dist", "*.egg-info", "__pycache__", ".*_cache", "_build")
@@ -25,19 +30,18 @@ def run(command: Sequence[str | Path], **options: Any) -> str:
     return done.stdout
 
 
-def cache_dir() -> Path:
-    """Return the folder for what the tests download or build once."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "saltext-logilab"
-
-
 def make_venv(path: Path, *install: str | Path) -> Path:
     """Make a virtual environment with what ``install`` asks pip for, and return its interpreter."""
     run([sys.executable, "-m", "venv", "--without-pip", path])
     python = path / "bin" / "python"
     if install:
-        pip = [sys.executable, "-m", "pip", "--python", python, "--disable-pip-version-check"]
-        run([*pip, "install", "--quiet", *install])
+        run([*pip(python), "install", "--quiet", *install])
     return python
+
+
+def pip(python: Path) -> list[str]:
+    """Return the command that runs this environment's pip on that of ``python``."""
+    return [sys.executable, "-m", "pip", "--python", str(python), "--disable-pip-version-check"]
 
 
 def list_plugins(python: Path | str) -> dict[str, Any]:
@@ -72,7 +76,26 @@ def distributions(sources: Path, tmp_path_factory: pytest.TempPathFactory) -> Di
     return Distributions(sdist, wheel)
 
 
+def requirements(wheel: Path) -> list[str]:
+    """Return what ``wheel`` requires without extras."""
+    with zipfile.ZipFile(wheel) as archive:
+        (path,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+        metadata = email.message_from_bytes(archive.read(path))
+    return [one for one in metadata.get_all("Requires-Dist") or [] if "extra ==" not in one]
+
+
 @pytest.fixture(scope="session")
 def installed(distributions: Distributions, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the interpreter of an environment that holds the wheel and what it requires, nothing else."""
-    return make_venv(tmp_path_factory.mktemp("installed") / "venv", distributions.wheel)
+    """
+    Return the interpreter of an environment that holds the wheel and what it requires, nothing else.
+
+    What it requires is installed once a week, so that a new release of Salt is met soon; each session gets a copy.
+    """
+    required = requirements(distributions.wheel)
+    key = repr((required, sys.version, datetime.now(tz=timezone.utc).isocalendar()[:2]))
+    kept = cached(f"required-{hashlib.sha256(key.encode()).hexdigest()[:16]}", lambda venv: make_venv(venv, *required))
+    venv = tmp_path_factory.mktemp("installed") / "venv"
+    shutil.copytree(kept, venv, symlinks=True)
+    run([*pip(venv / "bin" / "python"), "install", "--quiet", "--no-deps", distributions.wheel])
+    run([*pip(venv / "bin" / "python"), "check"])
+    return venv / "bin" / "python"

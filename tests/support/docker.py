@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import io
 import os
-import signal
 import tarfile
 from collections.abc import Callable, Iterator
 from functools import cached_property
@@ -26,7 +25,6 @@ from tests.support.optional import Optional
 from tests.support.processes import Daemon, alive, end, owned, program
 from tests.support.roots import new_root
 from tests.support.sessions import remove_tree
-from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     import docker
@@ -111,13 +109,8 @@ class DockerHost:
 
     def restart(self) -> None:
         """Start it again with the same data, ended by SIGTERM first where it runs (that stops the containers)."""
-        self._terminate()
+        self._daemon.terminate()
         self.start()
-
-    def _terminate(self) -> None:
-        if self._daemon.running:
-            psutil.Process(self.pid).send_signal(signal.SIGTERM)
-            wait_until(lambda: not self._daemon.running, 60, "end of dockerd")
 
     def stop(self) -> None:
         """Remove the containers, end exactly what this Engine started, and remove its files and its network; once."""
@@ -130,7 +123,7 @@ class DockerHost:
                 client.api.remove_container(container["Id"], force=True, v=True)
         for client in self._clients:
             client.close()
-        self._terminate()
+        self._daemon.terminate()
         self._daemon.end_owned()
         self._remove_cgroups()
         remove_tree(self.root)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -22,6 +23,7 @@ from tests.support.waiting import wait_until
 ROOT = "LOGILAB_TEST_ROOT"
 GRACE = 4
 TELLING = ("/", "/run/libvirt")
+WORKER_OUTPUT = "survivors"
 SURVIVORS = pytest.StashKey[list[str]]()
 SESSION = pytest.StashKey[SessionRoot]()
 
@@ -39,12 +41,21 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
     """Fail the session when something that it started still runs after all fixtures are gone, and end it."""
     yield
-    root = session.config.stash[SESSION].path
-    survivors = _lasting(root)
-    if survivors:
-        session.config.stash[SURVIVORS] = [describe(process) for process in survivors]
+    found = _lasting(session.config.stash[SESSION].path)
+    named = session.config.stash.setdefault(SURVIVORS, [])
+    named += [describe(process) for process in found]
+    end(found)
+    if hasattr(session.config, "workeroutput"):  # a worker has nobody who reads its exit code
+        session.config.workeroutput[WORKER_OUTPUT] = named
+    if named:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
-        end(survivors)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take over what a worker of pytest-xdist found."""
+    told = getattr(node, "workeroutput", {})  # a worker that crashed told nothing
+    node.config.stash.setdefault(SURVIVORS, []).extend(told.get(WORKER_OUTPUT, []))
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 import shlex
 import shutil
-import signal
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -132,9 +131,7 @@ class LibvirtHost:
 
     def restart(self) -> None:
         """Start libvirtd again, ended by SIGTERM first where it runs; its guests run on."""
-        if self._daemon.running:
-            psutil.Process(self.pid).send_signal(signal.SIGTERM)
-            psutil.Process(self.pid).wait(timeout=30)
+        self._daemon.terminate()
         self.start()
 
     def members(self) -> list[psutil.Process]:

@@ -166,6 +166,12 @@ class Daemon:
         """Return the last ``size`` characters of its output."""
         return self.log.read_text(errors="replace")[-size:] if self.log.exists() else ""
 
+    def terminate(self, timeout: float = 60) -> None:
+        """End it with SIGTERM where it runs; what it started lives on."""
+        if self._process is not None and self.running:
+            self._process.terminate()
+            self._process.wait(timeout=timeout)
+
     def kill(self) -> None:
         """Kill it with SIGKILL and reap it; what it started lives on."""
         if self._process is not None:

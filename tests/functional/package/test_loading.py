@@ -17,8 +17,9 @@ import pytest
 import salt.loader
 
 from saltext_logilab.lab import salts
-from tests.support.distribution import ROOT, cache_dir, list_plugins, run
+from tests.support.distribution import ROOT, list_plugins, run
 from tests.support.list_plugins import LOADER_TYPES
+from tests.support.roots import cache_root
 
 PEERS = ("saltext-dockermod", "saltext-virt")
 SALT = Path(salt.loader.__file__).parent.parent
@@ -107,7 +108,7 @@ def test_no_file_hides_one_of_a_known_extension() -> None:
 
 def wheel_of(project: str) -> Path:
     """Return a wheel of ``project``, downloaded once."""
-    folder = cache_dir() / "peers" / project
+    folder = cache_root() / "peers" / project
     if not list(folder.glob("*.whl")):
         run([sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", folder, project])
     return max(folder.glob("*.whl"))

@@ -29,25 +29,36 @@ def test_is_killed():
 """
 
 
-def run_inside(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, source: str) -> pytest.RunResult:
+WORKERS = ("-p", "xdist", "-n", "2")
+
+
+def run_inside(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, source: str, *options: str
+) -> pytest.RunResult:
     """Run a session of its own with nothing but the guard."""
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[3]))
     pytester.makepyfile(source)
-    return pytester.runpytest_subprocess("-p", "tests.support.leftovers", timeout=60)
+    return pytester.runpytest_subprocess("-p", "tests.support.leftovers", *options, timeout=60)
 
 
-def test_survivor_fails_the_session(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("options", [(), WORKERS], ids=["alone", "workers"])
+def test_survivor_fails_the_session(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...]
+) -> None:
     """A session whose test passes but leaves a process running fails, names the process and ends it."""
-    result = run_inside(pytester, monkeypatch, LEAKS)
+    result = run_inside(pytester, monkeypatch, LEAKS, *options)
     result.assert_outcomes(passed=1)
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.fnmatch_lines(["ERROR: left running by the tests, killed now: * import signal; signal.pause()"])
 
 
-def test_tidy_session_passes(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("options", [(), WORKERS], ids=["alone", "workers"])
+def test_tidy_session_passes(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...]
+) -> None:
     """A session that leaves nothing passes."""
-    assert run_inside(pytester, monkeypatch, TIDY).ret == pytest.ExitCode.OK
+    assert run_inside(pytester, monkeypatch, TIDY, *options).ret == pytest.ExitCode.OK
 
 
 def test_next_session_clears_after_a_killed_one(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:

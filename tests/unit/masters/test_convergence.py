@@ -86,7 +86,9 @@ def heal(sites):
         site.round()
 
 
-@pytest.mark.parametrize("seed", range(150))
+@pytest.mark.parametrize(
+    "seed", [*range(40), *(pytest.param(seed, marks=pytest.mark.soak) for seed in range(40, 1000))]
+)
 def test_members_agree_after_every_history(sites, seed):
     """After any history of decisions and partial syncs the members hold the same records and the same keys."""
     chance = random.Random(seed)
