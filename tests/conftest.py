@@ -1,5 +1,10 @@
 """What every test may ask for: one plugin per subject, nothing starts unless a test asks."""
 
+from hypothesis import settings
+
+settings.register_profile("house", deadline=None)  # no test asserts a time
+settings.load_profile("house")
+
 pytest_plugins = [
     "pytester",
     "tests.support.leftovers",

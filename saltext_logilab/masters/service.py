@@ -8,7 +8,7 @@ import fcntl
 import logging
 import os
 import time
-from collections.abc import Coroutine, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -18,6 +18,7 @@ from saltext_logilab.identity import load_or_create
 from saltext_logilab.masters import health, settings
 from saltext_logilab.masters.journal import Journal
 from saltext_logilab.masters.keystore import MasterSurroundings, open_store
+from saltext_logilab.masters.lifetime import while_parent_lives
 from saltext_logilab.masters.member import Member
 
 log = logging.getLogger(__name__)
@@ -39,7 +40,7 @@ def run(opts: Mapping[str, Any]) -> None:
         journal = Journal(configured.journal, identity)
 
         async def work() -> None:
-            await _as_long_as_the_master(Member(configured, journal, open_store(opts), MasterSurroundings(opts)).run())
+            await while_parent_lives(Member(configured, journal, open_store(opts), MasterSurroundings(opts)).run())
 
         with contextlib.suppress(asyncio.CancelledError):
             asyncio.run(work())
@@ -68,16 +69,6 @@ def is_running(folder: Path) -> bool:
     except BlockingIOError:
         return True
     return False
-
-
-async def _as_long_as_the_master(running: Coroutine[Any, Any, None]) -> None:
-    work = asyncio.ensure_future(running)
-    parent = os.getppid()
-    while not work.done():
-        await asyncio.wait([work], timeout=1)
-        if os.getppid() != parent:  # a master that was killed leaves its engines behind
-            work.cancel()
-    await work
 
 
 @contextlib.contextmanager

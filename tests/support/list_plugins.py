@@ -62,22 +62,23 @@ def load(kind: str, folders: dict[str, Path], opts: dict[str, Any]) -> Any:
 
 
 def plugins(kind: str, folders: dict[str, Path], opts: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return what the loader made of each file of type ``kind``."""
-    loader, rows = load(kind, folders, opts), []
+    """Return what the loaders of a master and of a minion made of each file of type ``kind``."""
+    loaders, rows = [load(kind, folders, {**opts, "__role": role}) for role in ("master", "minion")], []
     for folder in folders.values():
         files = sorted((folder / kind).glob("[!_]*")) if (folder / kind).is_dir() else []
         for file in files:
             if file.suffix == ".py" or (file / "__init__.py").exists():
-                rows.append({"type": kind, "file": str(file), **describe(loader, file)})
+                rows.append({"type": kind, "file": str(file), **describe(loaders, file)})
     return rows
 
 
-def describe(loader: Any, file: Path) -> dict[str, Any]:
+def describe(loaders: list[Any], file: Path) -> dict[str, Any]:
     """Return how the plugin in ``file`` loaded: its virtual name and its functions with argspec and docstring."""
     source = str(file / "__init__.py" if file.is_dir() else file)
-    functions = {name: one for name, one in loader.items() if inspect.unwrap(one).__code__.co_filename == source}
+    items = {name: one for loader in loaders for name, one in loader.items()}
+    functions = {name: one for name, one in items.items() if inspect.unwrap(one).__code__.co_filename == source}
     virtual = sorted({name.split(".")[0] for name in functions})
-    reasons = {str(key): str(value) for key, value in loader.missing_modules.items()}
+    reasons = {str(key): str(value) for loader in loaders for key, value in loader.missing_modules.items()}
     return {
         "virtual": virtual,
         "loaded": True if functions else reasons.get(file.stem, False),
@@ -100,7 +101,7 @@ def main() -> None:
             **salt.config.DEFAULT_MASTER_OPTS,
             **salt.config.DEFAULT_MINION_OPTS,
             "id": "listed",
-            "__role": "master",
+            "providers": {"mine": "logilab_mine"},
             "grains": {},
         }
         opts |= {"root_dir": root, "cachedir": root, "extension_modules": f"{root}/extmods", "pki_dir": f"{root}/pki"}

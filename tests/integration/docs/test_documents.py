@@ -48,6 +48,11 @@ TABLE = (
         "a trial run on this machine; how jobs go to minions is tested in the lab",
     ),
     Substitution(
+        r"sudo salt web1 mine\.outbox",
+        "salt-call -c {configuration} --local mine.outbox",
+        "a minion's configuration of the test's own; how the mine travels is tested in the lab",
+    ),
+    Substitution(
         r"(sudo )?systemctl restart salt-(master|minion)", "true", "no Salt of the system's own is touched by tests"
     ),
 )
@@ -69,6 +74,7 @@ def session(request: pytest.FixtureRequest) -> Iterator[Session]:
             "enable_fqdns_grains": False,
         }
         roots = {"file_roots": {"base": [str(formulas())]}, "pillar_roots": {"base": [str(example_pillars())]}}
+        own["providers"] = {"mine": "logilab_mine"}
         for name in ("master", "minion"):
             (session.home / name).write_text(json.dumps(own | roots), encoding="utf-8")
         return str(session.home)
