@@ -22,3 +22,13 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "none"
 
 generate.write_all()
+
+
+def setup(app):
+    """Leave functions that a module borrows from Salt to Salt's own documentation."""
+
+    def skip(_app, _what, _name, found, _skip, _options):
+        code = getattr(found, "__code__", None)
+        return True if code and not Path(code.co_filename).is_relative_to(generate.PACKAGE) else None
+
+    app.connect("autodoc-skip-member", skip)
