@@ -43,7 +43,7 @@ def __virtual__() -> bool | tuple[bool, str]:
 
 def start() -> None:
     """Run until the minion stops; with several masters (hot-hot) Salt starts one such process for each of them."""
-    from saltext_logilab.masters import courier  # noqa: PLC0415 - nothing of it is needed to load this file
+    from saltext_logilab.masters.mine import courier  # noqa: PLC0415 - nothing of it is needed to load this file
 
     failover = __opts__.get("master_type") == "failover"
     masters = __opts__.get("master_list") if failover else None

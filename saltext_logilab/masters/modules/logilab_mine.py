@@ -28,7 +28,7 @@ from salt.utils.functools import namespaced_function
 
 from saltext_logilab import settings
 from saltext_logilab.errors import LogilabError
-from saltext_logilab.masters import outbox as outboxes
+from saltext_logilab.masters.mine import outbox as outboxes
 
 if TYPE_CHECKING:
     __opts__: dict[str, Any]

@@ -24,7 +24,9 @@ def test_demo_on_a_fresh_debian(systemd_container: Callable[..., SystemdContaine
     debian.exec("apt-get", "install", "-y", "--no-install-recommends", "git", "make", "python3")
     debian.exec("cp", "-r", SOURCES, CHECKOUT)
     first = debian.exec("make", "-C", CHECKOUT, "demo").output
-    assert first.index("python3-venv") < first.index("pip install") < first.index("All of this was true")
+    told = [first.find(words) for words in ("python3-venv", "pip install", "All of this was true")]
+    assert told == sorted(told), first
+    assert -1 not in told, first
     second = debian.exec("make", "-C", CHECKOUT, "demo").output
     assert "install:" not in second
     assert "All of this was true" in second

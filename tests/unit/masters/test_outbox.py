@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from saltext_logilab.errors import UnavailableError
-from saltext_logilab.masters.courier import LONGEST, Courier, Load, loads
-from saltext_logilab.masters.outbox import Batch, Outbox
+from saltext_logilab.masters.mine.courier import LONGEST, Courier, Load, loads
+from saltext_logilab.masters.mine.outbox import Batch, Outbox
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from asyncinotify import Inotify, Mask
 from saltext_logilab import settings
 from saltext_logilab.errors import UnavailableError
 from saltext_logilab.masters.lifetime import while_parent_lives
-from saltext_logilab.masters.outbox import FILE, Batch, Outbox
+from saltext_logilab.masters.mine.outbox import FILE, Batch, Outbox
 
 log = logging.getLogger(__name__)
 
