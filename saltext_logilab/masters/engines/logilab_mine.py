@@ -49,7 +49,7 @@ def start() -> None:
     masters = __opts__.get("master_list") if failover else None
     try:
         senders = {master: _sender(master) for master in masters or [__opts__["master"]]}
-        courier.bring(__opts__, senders, salt.payload.loads)
+        courier.bring_all(__opts__, senders, salt.payload.loads)
     except LogilabError as err:
         log.critical("logilab_mine does not run: %s", err)
 

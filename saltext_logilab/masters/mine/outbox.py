@@ -7,14 +7,12 @@ master is behind when its counter is lower. What was replaced before a master go
 
 from __future__ import annotations
 
-import sqlite3
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from saltext_logilab.errors import UnavailableError
+from saltext_logilab.store import Store
 
 VERSION = 1
 FILE = "outbox.db"
@@ -57,37 +55,14 @@ class Outbox:
     """The outbox at one path; any number of processes may have it open."""
 
     def __init__(self, path: Path) -> None:
-        """
-        Open the outbox at ``path``; make it, with its folder, when it is not there.
-
-        :raises UnavailableError: it is damaged, of a newer version or cannot be written.
-        """
+        """Open the outbox at ``path``, made when it is not there; :raises UnavailableError: it cannot be used."""
         self.path = path
-        try:
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            path.touch(mode=0o600)
-            self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-            self._prepare()
-        except (OSError, sqlite3.Error) as err:
-            raise UnavailableError(f"the mine outbox {path} cannot be opened: {err}") from err
-
-    def _prepare(self) -> None:
-        self._db.execute("PRAGMA busy_timeout = 10000")
-        self._db.execute("PRAGMA journal_mode = WAL")
-        with self._changing():
-            (version,) = self._db.execute("PRAGMA user_version").fetchone()
-            if version > VERSION:
-                raise UnavailableError(
-                    f"the mine outbox {self.path} has version {version}, this program knows {VERSION}"
-                )
-            if version == 0:
-                for statement in filter(str.strip, _SCHEMA.split(";")):
-                    self._db.execute(statement)
-                self._db.execute(f"PRAGMA user_version = {VERSION}")
+        self._store = Store(path, "the mine outbox", VERSION, _SCHEMA)
+        self._db, self._reading, self._changing = self._store.db, self._store.reading, self._store.changing
 
     def close(self) -> None:
         """Close the file."""
-        self._db.close()
+        self._store.close()
 
     def put(self, values: Mapping[str, bytes], *, clear: bool = False) -> None:
         """Let ``values`` be the latest ones of their functions; with ``clear`` the only ones."""
@@ -166,26 +141,3 @@ class Outbox:
     def _next(self) -> int:
         self._db.execute("UPDATE state SET counter = counter + 1")
         return int(self._db.execute("SELECT counter FROM state").fetchone()[0])
-
-    @contextmanager
-    def _reading(self) -> Iterator[None]:
-        with self._transaction("BEGIN"):
-            yield
-
-    @contextmanager
-    def _changing(self) -> Iterator[None]:
-        with self._transaction("BEGIN IMMEDIATE"):
-            yield
-
-    @contextmanager
-    def _transaction(self, begin: str) -> Iterator[None]:
-        try:
-            self._db.execute(begin)
-            try:
-                yield
-            except BaseException:
-                self._db.execute("ROLLBACK")
-                raise
-            self._db.execute("COMMIT")
-        except sqlite3.Error as err:
-            raise UnavailableError(f"the mine outbox {self.path} cannot be used: {err}") from err

@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from saltext_logilab.errors import UnavailableError
-from saltext_logilab.masters.mine.courier import LONGEST, Courier, Load, loads
+from saltext_logilab.masters.delivery import LONGEST, Delivery
+from saltext_logilab.masters.mine.courier import Courier, Load, loads
 from saltext_logilab.masters.mine.outbox import Batch, Outbox
 
 
@@ -48,9 +49,9 @@ class Master:
         return True
 
 
-def courier(outbox: Outbox, master: Master, name: str = "paris") -> Courier:
-    """Return the courier to ``master``; values travel as they are."""
-    return Courier(outbox, name, "web1", master.take, bytes)
+def courier(outbox: Outbox, master: Master, name: str = "paris") -> Delivery:
+    """Return the delivery to ``master``; values travel as they are."""
+    return Courier(outbox, name, "web1", master.take, bytes).delivery()
 
 
 def test_a_new_master_gets_everything_and_nothing_else(outbox: Outbox) -> None:
@@ -58,14 +59,14 @@ def test_a_new_master_gets_everything_and_nothing_else(outbox: Outbox) -> None:
     outbox.put({"a": b"1", "b": b"2"})
     master = Master()
     master.mine = {"old": b"0"}
-    assert courier(outbox, master).deliver()
+    assert courier(outbox, master).attempt()
     assert master.mine == {"a": b"1", "b": b"2"}
 
 
 def test_an_empty_outbox_asks_nothing(outbox: Outbox) -> None:
     """Before the first value there is nothing to bring, and no master is emptied."""
     master = Master()
-    assert courier(outbox, master).deliver()
+    assert courier(outbox, master).attempt()
     assert master.requests == []
 
 
@@ -74,10 +75,10 @@ def test_only_the_latest_value_is_sent(outbox: Outbox) -> None:
     master = Master()
     for number in range(100):
         outbox.put({"a": str(number).encode()})
-    courier(outbox, master).deliver()
+    courier(outbox, master).attempt()
     assert (master.mine, master.requests) == ({"a": b"99"}, ["_mine_flush", "_mine"])
     outbox.put({"b": b"1"})
-    courier(outbox, master).deliver()
+    courier(outbox, master).attempt()
     assert master.requests[2:] == ["_mine"]
 
 
@@ -86,16 +87,16 @@ def test_a_dead_master_holds_up_nobody(outbox: Outbox) -> None:
     healthy, dead = Master(), Master()
     couriers = [courier(outbox, healthy), courier(outbox, dead, "nantes")]
     outbox.put({"a": b"1", "b": b"1"})
-    assert [one.deliver() for one in couriers] == [True, True]
+    assert [one.attempt() for one in couriers] == [True, True]
     dead.dead = True
     outbox.put({"a": b"2"})
     outbox.delete("b")
-    assert [one.deliver() for one in couriers] == [True, False]
+    assert [one.attempt() for one in couriers] == [True, False]
     assert healthy.mine == {"a": b"2"}
     standings = {one.master: (one.behind, one.problem) for one in outbox.standings()}
     assert standings == {"nantes": (2, "no answer"), "paris": (0, None)}
     dead.dead = False
-    assert couriers[1].deliver()
+    assert couriers[1].attempt()
     assert dead.mine == {"a": b"2"}
     assert [one.behind for one in outbox.standings()] == [0, 0]
 
@@ -104,7 +105,7 @@ def test_a_value_is_kept_over_a_restart(outbox: Outbox) -> None:
     """Another process that opens the same file brings what the first could not."""
     outbox.put({"a": b"1"})
     again, master = Outbox(outbox.path), Master()
-    assert courier(again, master).deliver()
+    assert courier(again, master).attempt()
     again.close()
     assert master.mine == {"a": b"1"}
 
@@ -112,8 +113,8 @@ def test_a_value_is_kept_over_a_restart(outbox: Outbox) -> None:
 def test_a_request_without_effect_is_repeated(outbox: Outbox) -> None:
     """A master that answers with nothing has not taken it."""
     outbox.put({"a": b"1"})
-    refusing = Courier(outbox, "paris", "web1", lambda _load: {}, bytes)
-    assert not refusing.deliver()
+    refusing = Courier(outbox, "paris", "web1", lambda _load: {}, bytes).delivery()
+    assert not refusing.attempt()
     assert "did not take _mine_flush" in str(outbox.standings()[0].problem)
 
 
@@ -125,24 +126,24 @@ def test_it_waits_longer_after_each_failure(outbox: Outbox) -> None:
     one = courier(outbox, master)
     waits = []
     for _ in range(8):
-        one.deliver()
-        waits.append(one._delay)
+        one.attempt()
+        waits.append(one.delay)
     assert waits == sorted(waits)
     assert waits[-1] == LONGEST
     master.dead = False
-    one.deliver()
-    assert one._delay == 0
+    one.attempt()
+    assert one.delay == 0
 
 
 def test_a_silent_master_is_forgotten_and_then_a_new_one(outbox: Outbox) -> None:
     """A delete is not kept for a master that never comes back; should it come back, it is emptied first."""
     master = Master()
     outbox.put({"a": b"1"})
-    courier(outbox, master).deliver()
+    courier(outbox, master).attempt()
     outbox.forget_silent(2**40)
     outbox.delete("a")
     outbox.put({"b": b"2"})
-    courier(outbox, master).deliver()
+    courier(outbox, master).attempt()
     assert master.mine == {"b": b"2"}
 
 
@@ -153,7 +154,7 @@ def test_deletes_that_all_masters_have_leave_nothing(outbox: Outbox) -> None:
         outbox.put({f"f{number}": b"1"})
         outbox.delete(f"f{number}")
     for name, master in masters.items():
-        courier(outbox, master, name).deliver()
+        courier(outbox, master, name).attempt()
     assert [one.behind for one in outbox.standings()] == [0, 0]
     assert outbox.after(1) == Batch(100, flush=False, values={}, deleted=())
 
@@ -195,10 +196,10 @@ def check_history(outbox: Outbox, actions: list[tuple[Any, ...]]) -> None:
             outbox.flush()
         else:
             masters[arguments[0]].dead = arguments[1]
-            couriers[arguments[0]].deliver()
+            couriers[arguments[0]].attempt()
     for name, master in masters.items():
         master.dead = False
-        assert couriers[name].deliver()
+        assert couriers[name].attempt()
         assert master.mine == wanted
 
 
