@@ -21,6 +21,7 @@ KINDS = {
     "resources": "Resource type",
     "fileserver": "File server backend",
     "output": "Outputter",
+    "returners": "Returner",
 }
 
 

@@ -201,7 +201,7 @@ def install_packages(target: str, progress: Progress) -> None:
     if prefix is None:
         raise InstallError(f"neither root nor sudo: as root run 'apt-get install {names}', then try again")
     progress.say(f"install: Debian packages that 'make {target}' needs: {names}")
-    apt = [*prefix, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-y"]
+    apt = [*prefix, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-y", "-o", "DPkg::Lock::Timeout=300"]
     progress.run("apt-get update", [*apt, "update"])
     try:
         progress.run("apt-get install", [*apt, "install", "--no-install-recommends", *missing])

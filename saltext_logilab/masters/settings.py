@@ -70,6 +70,7 @@ def read(opts: Mapping[str, Any]) -> MastersSettings:
     name = section.take("name", str, str(opts["id"]).removesuffix("_master"))
     listen = _address(f"{section.path}:listen", section.take("listen", str))
     peers = tuple(_peer(peer, each) for peer, each in section.sub("peers").items())
+    section.sub("jobs")  # of the job cache, which reads it by itself
     section.done()
     for one in (name, *(peer.name for peer in peers)):
         if not _NAME.fullmatch(one):

@@ -102,6 +102,7 @@ def main() -> None:
             **salt.config.DEFAULT_MINION_OPTS,
             "id": "listed",
             "providers": {"mine": "logilab_mine"},
+            "logilab": {"masters": {"jobs": {"dsn": "dbname=none"}}},
             "grains": {},
         }
         opts |= {"root_dir": root, "cachedir": root, "extension_modules": f"{root}/extmods", "pki_dir": f"{root}/pki"}

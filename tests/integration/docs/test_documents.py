@@ -33,7 +33,7 @@ TABLE = (
         r"make (bench|soak|test-matrix)", "make -n bench soak test-matrix", "they take long, and prove no page"
     ),
     Substitution(
-        r"(sudo )?(salt-)?pip install saltext-logilab",
+        r"(sudo )?(salt-)?pip install '?saltext-logilab(\[\w+\]')?",
         "{python} -m pip --python {installed} install --quiet --force-reinstall --no-deps {wheel}",
         "the package is not in a registry yet: the wheel of this run goes into an environment of its own",
     ),

@@ -1,0 +1,1 @@
+"""The job cache of a group: written to a spool beside the master first, then to a PostgreSQL that all masters read."""
