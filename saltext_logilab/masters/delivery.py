@@ -22,7 +22,7 @@ from saltext_logilab.masters.lifetime import while_parent_lives
 
 log = logging.getLogger(__name__)
 
-SHORTEST, LONGEST = 1.0, 30.0
+SHORTEST, LONGEST = 1.0, 30.0  # seconds between two attempts
 
 
 @dataclass
@@ -33,11 +33,13 @@ class Delivery:
     :param receiver: its name, for the log.
     :param work: brings all that there is; :raises UnavailableError: it did not get there.
     :param failed: is told why.
+    :param longest: how many seconds it waits at most before it tries again.
     """
 
     receiver: str
     work: Callable[[], None]
     failed: Callable[[str], None]
+    longest: float = LONGEST
     changed: threading.Event = field(default_factory=threading.Event)
     delay: float = 0.0
 
@@ -63,7 +65,7 @@ class Delivery:
         except UnavailableError as err:
             if not self.delay:
                 log.warning("%s has to wait for its delivery: %s", self.receiver, err)
-            self.delay = min(LONGEST, max(SHORTEST, self.delay * 2))
+            self.delay = min(self.longest, max(SHORTEST, self.delay * 2))
             with contextlib.suppress(UnavailableError):  # the file itself may be what fails
                 self.failed(str(err))
             return False

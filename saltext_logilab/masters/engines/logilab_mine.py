@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-TIMEOUT = 5  # seconds for one request: longer, and a master that comes back waits for it
+TIMEOUT = 3  # seconds for one request: longer, and a master that comes back waits for it
 
 
 def __virtual__() -> bool | tuple[bool, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from saltext_logilab import settings
@@ -12,6 +13,7 @@ from saltext_logilab.errors import UnavailableError
 from saltext_logilab.masters.delivery import Delivery, deliver
 from saltext_logilab.masters.mine.outbox import FILE, Batch, Outbox
 
+RETRY = 2.0  # seconds: a master that is back has the mine of all its minions soon
 SILENT = 30 * 24 * 3600  # a master that took nothing for so many seconds is a new one when it comes back
 
 Load = dict[str, Any]
@@ -59,7 +61,7 @@ class Courier:
 
     def delivery(self) -> Delivery:
         """Return this as a delivery."""
-        return Delivery(f"master {self.master}", self.bring, lambda problem: self.outbox.fail(self.master, problem))
+        return Delivery(f"master {self.master}", self.bring, partial(self.outbox.fail, self.master), RETRY)
 
 
 def bring_all(opts: Mapping[str, Any], senders: Mapping[str, Send], decode: Callable[[bytes], Any]) -> None:

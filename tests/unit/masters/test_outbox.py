@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from saltext_logilab.errors import UnavailableError
-from saltext_logilab.masters.delivery import LONGEST, Delivery
-from saltext_logilab.masters.mine.courier import Courier, Load, loads
+from saltext_logilab.masters.delivery import Delivery
+from saltext_logilab.masters.mine.courier import RETRY, Courier, Load, loads
 from saltext_logilab.masters.mine.outbox import Batch, Outbox
 
 
@@ -129,7 +129,7 @@ def test_it_waits_longer_after_each_failure(outbox: Outbox) -> None:
         one.attempt()
         waits.append(one.delay)
     assert waits == sorted(waits)
-    assert waits[-1] == LONGEST
+    assert waits[-1] == RETRY
     master.dead = False
     one.attempt()
     assert one.delay == 0
