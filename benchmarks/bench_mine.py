@@ -2,8 +2,8 @@
 The mine outbox: how long a minion leaves a healthy master without an answer while its other master is dead.
 
 One hot-hot minion, two real masters, of which the second is killed. The first commands ``mine.send`` once a second and
-pings the minion in between, through Salt's own client. The peer is the same minion with Salt's own mine: that one is deaf
-in some runs only (for 106 s in the worst one seen), when a request to the dead master is under way as it dies.
+pings the minion in between, through Salt's own client. The peer is the same minion with Salt's own mine: that one is
+deaf in some runs only (for 106 s in the worst one seen), when a request to the dead master is under way as it dies.
 """
 
 from __future__ import annotations
