@@ -50,8 +50,11 @@ async def serve(folder: Path, commands: Mapping[str, Command]) -> None:
             path.chmod(0o600)
         except OSError as err:
             raise UnavailableError(f"{folder / SOCKET} cannot be made: {err.strerror}") from err
-    async with server:
-        await server.serve_forever()
+    try:
+        async with server:
+            await server.serve_forever()
+    finally:
+        (folder / SOCKET).unlink(missing_ok=True)
 
 
 def call(folder: Path, command: str, **arguments: Any) -> Any:

@@ -2,8 +2,9 @@
 The exchange of records over one link: each side says what it has, and sends what the other one lacks.
 
 Messages: ``["hello", about]`` once; ``["have", journal, frontier, digest, members]`` at the start, after new records and
-as a heartbeat; ``["records", [[blob, signature], …], through]``. ``through`` is None but in the last part of a batch:
-then it says up to which counter of each origin the receiver now has all that the sender has. Any part may be lost or
+as a heartbeat; ``["records", [[blob, signature], …], through, journal]``. ``through`` is None but in the last part of a
+batch: then it says up to which counter of each origin the receiver now has all that the sender has, if its journal is
+still the one that has asked. Any part may be lost or
 come twice: what was not acknowledged by a ``have`` is sent again over the next link. ``["reset", journal]`` tells a
 member that it has known more before: its journal was set back. ``["ask", number, what, about]`` is a question, answered
 by ``["told", number, answer]``.
@@ -65,6 +66,7 @@ class Exchange:
     _acknowledge: bool = True
     _repaired: float = float("-inf")
     _met: int = 0
+    _number: bytes = b""
     _repeated: float = float("-inf")
     _sent_at: float = float("-inf")
     _introduced: int = 0
@@ -129,9 +131,9 @@ class Exchange:
         while True:
             while self._outbox:
                 await self.link.send(self._outbox.pop(0))
-            if not self.is_full:
+            if not self.is_full or self.theirs is None:  # the other side may not know yet that both take part
                 await self._introduce()
-            elif self._acknowledge or time.monotonic() >= due:
+            if self.is_full and (self._acknowledge or time.monotonic() >= due):
                 self._acknowledge, due = False, time.monotonic() + HEARTBEAT
                 await self.link.send(self._have())
             if self.theirs is not None and self.is_full:
@@ -153,7 +155,7 @@ class Exchange:
         pairs = [list(one) for one in self.journal.beyond({}, groups.KIND)]
         if len(pairs) != self._introduced:
             self._introduced = len(pairs)
-            await self.link.send(["records", pairs[:LIMITED], None])
+            await self.link.send(["records", pairs[:LIMITED], None, b""])
 
     async def _send_missing(self) -> None:
         through = self.journal.frontier()
@@ -163,11 +165,11 @@ class Exchange:
         size = 0
         for blob, signature in list(self.journal.beyond(self._cursor)):
             if size + len(blob) > _PART:
-                await self.link.send(["records", part, None])
+                await self.link.send(["records", part, None, self._number])
                 part, size = [], 0
             part.append([blob, signature])
             size += len(blob)
-        await self.link.send(["records", part, through])
+        await self.link.send(["records", part, through, self._number])
         self._cursor, self._sent_at = join(self._cursor, through), time.monotonic()
 
     async def _receive(self) -> None:
@@ -206,7 +208,8 @@ class Exchange:
         if theirs.get(own, 0) == self.journal.frontier().get(own, 0):
             self.journal.confirm()
         self.theirs = theirs
-        self._cursor = join({} if self._is_to_repeat(members) else self._cursor, theirs)
+        anew, self._number = number != self._number, number  # another journal: what was sent to the old one is lost
+        self._cursor = join({} if self._is_to_repeat(members) or anew else self._cursor, theirs)
         self.complete = self.complete or covers(self.journal.frontier(), theirs)
         self._compare(digest)
         self.heard()
@@ -233,16 +236,17 @@ class Exchange:
             self._cursor = {}
 
     def _on_records(self, fields: list[Any]) -> None:
-        pairs, through = fields
+        pairs, through, number = fields
         if not self.is_full:
             self._on_introduced(pairs)
             return
         received, about_members = self._verified(pairs)
-        reached = _vector(through) if through is not None else {}
+        whole = through is not None and number == self.journal.number
+        reached = _vector(through) if whole else {}
         changed = self.journal.merge([*about_members, *received], reached, repair=self.differs)
         self._cursor = join(self._cursor, reached)
         self._acknowledge = self._acknowledge or through is not None
-        self.complete = self.complete or through is not None
+        self.complete = self.complete or whole
         self._wake.set()
         if changed:
             self.changed(changed)

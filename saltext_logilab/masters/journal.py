@@ -203,11 +203,7 @@ class Journal(Notebook):
             counter = row[0] if row else 0
             for one in changes:
                 counter += 1
-                record = Record(
-                    one.kind, one.subject, one.state, one.fingerprint, one.value, origin, counter, one.context, at,
-                    one.settles, one.actor,
-                )  # fmt: skip
-                made.append(sign(record, self.identity))
+                made.append(sign(self._record(one, origin, counter, at), self.identity))
             self._merge(made)
             self._advance({origin: counter})
             noted = {r.subject: Applied(r.state, r.fingerprint, r.vector) for r in (one.record for one in made)}
@@ -215,6 +211,17 @@ class Journal(Notebook):
                 self._note(noted)
         self._confirmed = True
         return noted
+
+    def _record(self, change: Change, origin: bytes, counter: int, at: int) -> Record:
+        """Return the record of ``change``; what follows the settlement of a conflict settles it, too."""
+        known = self.records([change.subject], change.kind).get(change.subject, ())
+        settles = change.settles or any(
+            one.settles and change.context.get(one.origin, 0) >= one.counter for one in known
+        )
+        return Record(
+            change.kind, change.subject, change.state, change.fingerprint, change.value, origin, counter,
+            change.context, at, settles, change.actor,
+        )  # fmt: skip
 
     def merge(self, received: Iterable[Signed], through: Vector, *, repair: bool = False) -> set[str]:
         """

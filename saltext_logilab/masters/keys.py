@@ -96,8 +96,10 @@ def effect(records: Iterable[Record]) -> Effect:
     :raises ValueError: there are no records.
     """
     by_key: dict[str, list[Record]] = {}
-    for record in concurrent(records):
-        by_key.setdefault(record.fingerprint, []).append(record)
+    known = concurrent(records)
+    for record in known:
+        if not any(other.follows(record) for other in known):  # what has settled a conflict outlives what follows it
+            by_key.setdefault(record.fingerprint, []).append(record)
     if not by_key:
         raise ValueError("no records, no effect")
     rank = STATES.index

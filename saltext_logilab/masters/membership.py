@@ -20,7 +20,7 @@ from saltext_logilab.masters.journal import FRESH, Journal
 from saltext_logilab.masters.kinds import chain
 from saltext_logilab.masters.link import INVITED, Doors, Link
 from saltext_logilab.masters.reconcile import Change
-from saltext_logilab.masters.records import MEMBER_SIZE, State, member_id
+from saltext_logilab.masters.records import MEMBER_SIZE, Record, State, member_id
 from saltext_logilab.masters.settings import MastersSettings, parse_address
 
 INVITE_TIME = 3600
@@ -261,8 +261,22 @@ class Membership:
     def _cut(self, state: State, victim: Member, actor: str, *, survivor: bool) -> None:
         short = member_id(victim.public)
         last = {one: counter for one, counter in self._journal.frontier().items() if one[:MEMBER_SIZE] == short}
+        for one in self._disputed(short) if survivor else ():
+            last[one.origin] = min(last.get(one.origin, 0), one.counter - 1)
         told = Facts(victim.public, victim.name, victim.address, last, self._master_key(), survivor)
         self._record(state, told, actor)
+
+    def _disputed(self, short: bytes) -> list[Record]:
+        """Return the evictions by the suspended member ``short`` of which it cannot be told whether they hold."""
+        known = self._journal.group().members
+        said = (one for each in self._journal.records(None, group.KIND).values() for one in each)
+        return [
+            one
+            for one in said
+            if one.origin[:MEMBER_SIZE] == short
+            and one.state in group.CUTS
+            and known[member_id(group.facts(one).public)].state == "suspended"
+        ]
 
     # -- records -------------------------------------------------------------------------------------------------------
 

@@ -98,12 +98,17 @@ class Record:
         Say whether ``other`` is about the same key and was known when this record was made.
 
         A decision about another key does not touch it: a key that was deleted stays so, whatever keys came after it.
-        Only what an operator decides to settle a conflict goes beyond its own key. What was decided about members is
-        never superseded: who may decide is told from all of it.
+        Only what settles a conflict goes beyond its own key, and gives way to nothing but what settles it anew: so the
+        relation is transitive, and the order of merging does not matter. What was decided about members is never
+        superseded: who may decide is told from all of it.
         """
         if self.state in (State.JOINED, State.LEFT, State.EVICTED):
             return False
-        return (self.settles or self.fingerprint == other.fingerprint) and self.knows(other)
+        return (self.settles or (self.follows(other) and not other.settles)) and self.knows(other)
+
+    def follows(self, other: Record) -> bool:
+        """Say whether this was decided about the same key, knowing of ``other``."""
+        return self.fingerprint == other.fingerprint and self.knows(other)
 
 
 @dataclass(frozen=True)

@@ -256,8 +256,8 @@ class Rounds:
             self._applied.update(shown)
             records.update(self._journal.records(shown))
 
-    def _orphans(self, store: Mapping[str, Held]) -> list[Step]:
-        """Plan what follows for keys that were applied, and of which no member knows a record any more."""
+    def _orphans(self, store: dict[str, Held]) -> list[Step]:
+        """Plan what follows for keys that were applied, and of which no member knows a record any more; look at them."""
         if not self._compared():
             return []
         alone = self._applied.keys() - self._journal.records().keys()
@@ -267,8 +267,7 @@ class Rounds:
             for subject in unheard:
                 del self._applied[subject]
             self._everything = True
-        seen = self._store.read(one.subject for one in gone)
-        store = {**store, **seen}
+        store.update(self._store.read(one.subject for one in gone))
         return [one for one in gone if is_settled(store.get(one.subject), self._applied.get(one.subject))]
 
     def _collect(self) -> None:

@@ -13,19 +13,18 @@ from saltext_logilab.masters.records import MEMBER_SIZE
 Data = dict[str, Any]
 
 
-def members(journal: Journal) -> list[Data]:
-    """Return all members that there are and were, the active first."""
-    known = journal.group().members.values()
-    return [
-        {
+def members(journal: Journal) -> Data:
+    """Return all members that there are and were by their fingerprint, the active first."""
+    known = sorted(journal.group().members.values(), key=lambda one: (not one.is_active, one.name))
+    return {
+        one.fingerprint: {
             "name": one.name,
-            "fingerprint": one.fingerprint,
             "address": one.address,
             "state": one.state,
             **({} if one.is_active or not one.by else {"by": one.by, "at": _when(one.at)}),
         }
-        for one in sorted(known, key=lambda one: (not one.is_active, one.name))
-    ]
+        for one in known
+    }
 
 
 def conflicts(journal: Journal) -> dict[str, list[Data]]:

@@ -185,9 +185,12 @@ def evict(name: str) -> dict[str, Any]:
     return done
 
 
-def members() -> list[dict[str, Any]] | dict[str, Any]:
+def members() -> dict[str, Any]:
     """
-    List the masters that are or were in the group: name, fingerprint, address, state, and by whom it has ended when.
+    List the masters that are or were in the group.
+
+    Returns by fingerprint ``name``, ``address`` and ``state`` (``active``, ``suspended``, ``left`` or ``evicted``), and
+    of one that is gone ``by`` which member and ``at`` when, by that member's clock.
 
     CLI Example:
 
@@ -195,7 +198,7 @@ def members() -> list[dict[str, Any]] | dict[str, Any]:
 
         salt-run masters.members
     """
-    found: list[dict[str, Any]] | dict[str, Any] = _told(lambda: _look(views.members))
+    found: dict[str, Any] = _told(lambda: _look(views.members))
     return found
 
 

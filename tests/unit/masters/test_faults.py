@@ -153,7 +153,8 @@ def test_a_denied_key_that_is_gone_is_not_told_any_more(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "raw", [b"\x92\xa4have\x81\x90\x01", b"\x93\xa7records\x90\x81\xac" + b"x" * 12 + b"\xcf" + b"\xff" * 8]
+    "raw",
+    [b"\x92\xa4have\x81\x90\x01", b"\x94\xa7records\x90\x81\xac" + b"x" * 12 + b"\xcf" + b"\xff" * 8 + b"\xc4\x00"],
 )
 def test_a_peer_that_is_dialled_and_sends_nonsense_ends_no_engine(tmp_path, raw):
     """What cannot be decoded or kept ends the link, whoever has dialled it."""
@@ -196,7 +197,10 @@ def test_a_status_of_an_odd_health_file_is_told(tmp_path, peers):
     site = Site(tmp_path, "paris")
     other = Site(tmp_path, "nantes")
     be_one_group([site, other])
-    health.write(site.state, odd(peers={other.identity.fingerprint if name == "nantes" else name: one for name, one in peers.items()}))
+    health.write(
+        site.state,
+        odd(peers={other.identity.fingerprint if name == "nantes" else name: one for name, one in peers.items()}),
+    )
     found = status.status(site.settings, time.time())
     assert not found["ok"]
     assert "PROBLEM" in status.table("paris", found)

@@ -160,7 +160,7 @@ def test_a_tombstone_is_dropped_when_all_have_it(journal, other):
     journal.acknowledge(MEMBER_IDS[1], b"n", journal.frontier(), 1)
     assert journal.collect() == 0
     other.originate([accept("web2")], at=1)
-    journal.acknowledge(MEMBER_IDS[2], b"n", {**journal.frontier(), **other.frontier()}, 1)
+    journal.acknowledge(MEMBER_IDS[2], b"n", {**other.frontier(), **journal.frontier()}, 1)
     assert journal.collect() == 0
     journal.merge(received(journal, other), other.frontier())
     assert journal.collect() == 1

@@ -12,7 +12,7 @@ import pytest
 
 from saltext_logilab.errors import UnavailableError, WireError
 from saltext_logilab.identity import load_or_create
-from saltext_logilab.masters import archive, control, health, link
+from saltext_logilab.masters import archive, control, health, link, service
 from saltext_logilab.masters.archive import open_journal
 from saltext_logilab.masters.journal import Journal
 from saltext_logilab.masters.keydirs import KeyDirectories
@@ -59,9 +59,11 @@ class Site:
         self.address = Address(*free_address())
         self.around = Around()
         self._task: asyncio.Task[None] | None = None
+        self._lock = contextlib.ExitStack()
 
     def start(self) -> None:
         """Begin to work in the running loop."""
+        self._lock.enter_context(service._only_one(self.state))
         self.journal = open_journal(self.settings.journal, self.identity)
         self.member = Member(self.settings, self.journal, self.store, self.around)
         self._task = asyncio.ensure_future(self.member.run())
@@ -82,6 +84,7 @@ class Site:
         with contextlib.suppress(asyncio.CancelledError):
             await self._task
         self.journal.close()
+        self._lock.close()
 
     def place(self, minion: str, key: Key, folder: str = "minions") -> None:
         """Do by hand what an operator does: a whole file appears."""
@@ -358,8 +361,8 @@ def test_a_stranger_gets_nothing(tmp_path):
         ["ask", 1],
         ["told", 1, 2],
         ["reset"],
-        ["records", [[b"x", b"y"]], None],
-        ["records", 5, None],
+        ["records", [[b"x", b"y"]], None, b""],
+        ["records", 5, None, b""],
         ["hello", 5],
     ],
     ids=str,
