@@ -7,7 +7,7 @@ exist in Salt 3006, 3007 and 3008. A file in ``<lab>/<name>/etc/master.d`` or ``
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 

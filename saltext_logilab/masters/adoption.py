@@ -40,8 +40,8 @@ class Adoption:
     What joining would change, each a sorted list of ids.
 
     ``come``: keys of the group that this master would get. ``go_out``: keys of this master that the group would get.
-    ``conflicts``: different keys on both sides; each side keeps its own. ``restricted``: the same key is accepted on one
-    side and rejected or deleted on the other, the restrictive side wins. ``same`` counts what is the same.
+    ``conflicts``: different keys on both sides; each side keeps its own. ``restricted``: the same key is accepted on
+    one side and rejected or deleted on the other, the restrictive side wins. ``same`` counts what is the same.
     """
 
     come: list[str]
@@ -74,7 +74,7 @@ class Adoption:
 
 
 def compare(held: Mapping[str, tuple[str, str]], theirs: Iterable[Row]) -> Adoption:
-    """Return what joining changes: ``held`` is this key store (id → state, fingerprint), ``theirs`` the group's table."""
+    """Return what joining changes for the key store ``held`` (id → state, fingerprint); the group has ``theirs``."""
     by_id: dict[str, list[Row]] = {}
     for row in theirs:
         by_id.setdefault(row.subject, []).append(row)

@@ -36,7 +36,7 @@ def open_journal(path: Path, identity: Identity) -> Journal:
     try:
         journal = Journal(path, identity)
     except DamagedError as err:
-        log.error("%s: it is made anew from the other members and the key store", err)  # noqa: TRY400 - a sentence
+        log.error("%s: it is made anew from the other members and the key store", err)
         put_away(path.parent, JOURNAL, "damaged")
         journal = Journal(path, identity)
     if not journal.founder:

@@ -1,7 +1,7 @@
 """
 The exchange of records over one link: each side says what it has, and sends what the other one lacks.
 
-Messages: ``["hello", about]`` once; ``["have", journal, frontier, digest, members]`` at the start, after new records and
+Messages: ``["hello", about]``; ``["have", journal, frontier, digest, members]`` at the start, after new records and
 as a heartbeat; ``["records", [[blob, signature], …], through, journal]``. ``through`` is None but in the last part of a
 batch: then it says up to which counter of each origin the receiver now has all that the sender has, if its journal is
 still the one that has asked. Any part may be lost or
@@ -9,7 +9,8 @@ come twice: what was not acknowledged by a ``have`` is sent again over the next 
 member that it has known more before: its journal was set back. ``["ask", number, what, about]`` is a question, answered
 by ``["told", number, answer]``.
 
-With a member that is suspended or gone only the records about members are exchanged: so it learns what has become of it.
+With a member that is suspended or gone only the records about members are exchanged: so it learns what has become of
+it.
 """
 
 from __future__ import annotations
@@ -242,7 +243,8 @@ class Exchange:
             return
         received, about_members = self._verified(pairs)
         whole = through is not None and number == self.journal.number
-        reached = _vector(through) if whole else {}
+        told = _vector(through) if through is not None else {}
+        reached = told if whole else {}
         changed = self.journal.merge([*about_members, *received], reached, repair=self.differs)
         self._cursor = join(self._cursor, reached)
         self._acknowledge = self._acknowledge or through is not None

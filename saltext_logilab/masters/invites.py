@@ -1,9 +1,9 @@
 """
 Invites: how a master that nobody knows becomes a member, with a secret that is used once.
 
-The invite names the group (by its founder), the inviter and Salt's master key by their fingerprints, and holds a secret.
-It is given by a file that only its owner can read, or by standard input. Both sides prove that they know the secret, by
-a MAC (HMAC-SHA256) over all these names and both public keys; each then trusts exactly the other's key.
+The invite names the group (by its founder), the inviter and Salt's master key by their fingerprints, and holds a
+secret. It is given by a file that only its owner can read, or by standard input. Both sides prove that they know the
+secret, by a MAC (HMAC-SHA256) over all these names and both public keys; each then trusts exactly the other's key.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Invite:
         """
         Return the proof of ``role`` (``joins``, ``looks`` or ``welcomes``) that it knows the secret.
 
-        :param invited: the raw public key of the master that is invited, ``name`` and ``address`` what it says of itself.
+        :param invited: the raw public key of the invited master; ``name`` and ``address`` are what it says of itself.
         :param inviter: the raw public key of the inviter.
         """
         bound = [HEADER, role, self.founder, self.master_key, self.id, invited, inviter, name, address]

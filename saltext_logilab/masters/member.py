@@ -17,7 +17,7 @@ from saltext_logilab.masters import archive, control, health
 from saltext_logilab.masters.guard import forever
 from saltext_logilab.masters.journal import Journal
 from saltext_logilab.masters.membership import Membership
-from saltext_logilab.masters.peers import Peers
+from saltext_logilab.masters.peers import Hooks, Peers
 from saltext_logilab.masters.reconcile import decided
 from saltext_logilab.masters.records import MEMBER_SIZE
 from saltext_logilab.masters.rounds import KeyStore, Rounds, Surroundings
@@ -50,23 +50,9 @@ class Member:
         self._about = {"name": settings.name, **surroundings.versions}
         self.membership = Membership(settings, journal, surroundings.master_key, self._held, self._group_changed)
         answers = {"leave": self.membership.endorse_leave, "keys": lambda _public, _about: store.waiting(KEYS_SHOWN)}
-        self._peers = Peers(
-            settings,
-            journal,
-            self._about,
-            arrived=self._arrived,
-            news=self._news.set,
-            invited=self.membership.admit,
-            answers=answers,
-        )
-        self._rounds = Rounds(
-            journal,
-            store,
-            surroundings,
-            send=self._peers.send,
-            news=self._news.set,
-            compared=self._peers.has_compared,
-        )
+        hooks = Hooks(self._arrived, self._news.set, self.membership.admit, answers)
+        self._peers = Peers(settings, journal, self._about, hooks)
+        self._rounds = Rounds(journal, store, surroundings, self._peers, self._news.set)
         self._commands: dict[str, Callable[..., Awaitable[Any]]] = {
             "init": self._init,
             "invite": self._invite,
@@ -86,7 +72,7 @@ class Member:
         :raises LeftError: this master has left its group.
         """
         self._know_master_key()
-        work = asyncio.gather(
+        work: asyncio.Future[Any] = asyncio.gather(
             self._peers.run(),
             self._begin_rounds(),
             forever(self._keep_health, self._mute),
@@ -94,7 +80,7 @@ class Member:
         )
         leaving = asyncio.ensure_future(self._left.wait())
         try:
-            await asyncio.wait([work, leaving], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({work, leaving}, return_when=asyncio.FIRST_COMPLETED)
             if leaving.done():
                 await asyncio.sleep(HEALTH_PAUSE)  # the answer to the operator is on its way
                 raise LeftError
@@ -168,14 +154,16 @@ class Member:
         own = self._journal.origin[:MEMBER_SIZE]
         counters = {origin: n for origin, n in self._journal.frontier().items() if origin[:MEMBER_SIZE] == own}
         errors = []
-        for short, state in self._peers.states.items():
-            if state.member.is_active:
-                try:
-                    await self._peers.ask(short, "leave", counters)
-                except UnavailableError as err:
-                    errors.append(f"{state.member.name}: {err}")
-                else:
-                    return
+        for short, member in list(self._journal.group().active().items()):
+            if short == own:
+                continue
+            try:
+                await self._peers.ask(short, "leave", counters)
+            except UnavailableError as err:
+                errors.append(f"{member.name}: {err}")
+            me = self.membership.me
+            if not errors or (me and not me.is_active):  # the record may be quicker than the answer
+                return
         raise RefusedError(f"no other member has let this one go ({'; '.join(errors)}): try again, or evict it there")
 
     async def _evict(self, name: str, actor: str) -> dict[str, Any]:

@@ -6,8 +6,8 @@ what its peers have acknowledged, the invites that it has given out, and the his
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import msgpack
@@ -16,6 +16,7 @@ from saltext_logilab.masters.reconcile import Applied
 from saltext_logilab.masters.records import Record, State, Vector, join
 
 HISTORY = 50
+_PAST = "subject, at, state, fingerprint, origin, actor, settles"
 
 SCHEMA = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
@@ -74,10 +75,8 @@ class Notebook:
 
     _db: sqlite3.Connection
 
-    @contextmanager
-    def _transaction(self, *, durable: bool = False) -> Iterator[None]:
-        raise NotImplementedError
-        yield
+    _transaction: Callable[..., AbstractContextManager[None]]
+    """All or nothing; ``durable``: on the disk at the end."""
 
     # -- what was applied ----------------------------------------------------------------------------------------------
 
@@ -184,7 +183,7 @@ class Notebook:
     def _remember(self, record: Record) -> None:
         row = (record.subject, record.at, record.state.value, record.fingerprint, record.origin, record.actor)
         self._db.execute(
-            "INSERT INTO history (subject, at, state, fingerprint, origin, actor, settles) VALUES (?, ?, ?, ?, ?, ?, ?)",
+            f"INSERT INTO history ({_PAST}) VALUES (?, ?, ?, ?, ?, ?, ?)",  # noqa: S608 - a constant
             (*row, record.settles),
         )
         query = "SELECT number FROM history WHERE subject = ? ORDER BY number DESC LIMIT -1 OFFSET ?"
@@ -200,9 +199,11 @@ class Notebook:
         return self._past("WHERE substr(origin, 1, ?) = ? ORDER BY number DESC LIMIT ?", (len(member), member, limit))
 
     def _past(self, where: str, values: tuple[object, ...]) -> list[Past]:
-        columns = "subject, at, state, fingerprint, origin, actor, settles"
-        rows = self._db.execute(f"SELECT {columns} FROM history {where}", values)  # noqa: S608 - both are constants
-        return [Past(*row[:-1], bool(row[-1])) for row in rows]
+        rows = self._db.execute(f"SELECT {_PAST} FROM history {where}", values)  # noqa: S608 - both are constants
+        return [
+            Past(subject, at, state, print_, origin, actor, bool(settles))
+            for subject, at, state, print_, origin, actor, settles in rows
+        ]
 
     # -- notes of the rounds -------------------------------------------------------------------------------------------
 

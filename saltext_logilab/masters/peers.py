@@ -96,11 +96,10 @@ class PeerState:
         }
 
 
-class Peers:
+@dataclass(frozen=True)
+class Hooks:
     """
-    All links of one member.
-
-    Each member dials each peer and takes what dials it; one link is enough, whoever has dialled it.
+    What links call.
 
     :param arrived: called with the subjects that records of others have changed.
     :param news: called when something has changed that the health file shows.
@@ -108,17 +107,20 @@ class Peers:
     :param answers: what answers which question of a peer.
     """
 
-    def __init__(
-        self,
-        settings: MastersSettings,
-        journal: Journal,
-        about: Mapping[str, str],
-        *,
-        arrived: Callable[[set[str]], None],
-        news: Callable[[], None],
-        invited: Serve,
-        answers: Mapping[str, Answer],
-    ) -> None:
+    arrived: Callable[[set[str]], None]
+    news: Callable[[], None]
+    invited: Serve
+    answers: Mapping[str, Answer]
+
+
+class Peers:
+    """
+    All links of one member.
+
+    Each member dials each peer and takes what dials it; one link is enough, whoever has dialled it.
+    """
+
+    def __init__(self, settings: MastersSettings, journal: Journal, about: Mapping[str, str], hooks: Hooks) -> None:
         self.states: dict[bytes, PeerState] = {}
         self.listening = False
         self.error = ""
@@ -126,10 +128,7 @@ class Peers:
         self._settings = settings
         self._journal = journal
         self._about = about
-        self._arrived = arrived
-        self._news = news
-        self._invited = invited
-        self._answers = answers
+        self._hooks = hooks
 
     async def run(self) -> None:
         """Listen and dial until cancelled."""
@@ -166,7 +165,7 @@ class Peers:
             if state.dialling:
                 state.dialling.cancel()
         self.send()
-        self._news()
+        self._hooks.news()
 
     async def first_contact(self) -> None:
         """Wait until each peer has said what it knows or could not be reached, but not for long."""
@@ -203,9 +202,10 @@ class Peers:
 
     async def ask(self, short: bytes, what: str, about: Any) -> Any:
         """Ask one member; :raises UnavailableError: it is not connected, or does not answer."""
-        links = self.states[short].links
+        state = self.states.get(short)
+        links = state.links if state else []
         if not links:
-            raise UnavailableError(self.states[short].error or "it is not connected")
+            raise UnavailableError((state and state.error) or "it is not connected")
         return await links[-1].ask(what, about)
 
     def _deaf(self, error: str) -> None:
@@ -213,12 +213,12 @@ class Peers:
         if self.error != error:
             log.error("%s", error)
             self.error = error
-            self._news()
+            self._hooks.news()
 
     async def _listen(self) -> None:
-        server = await self.doors.listen(self._settings.listen, self._is_known, self._serve, self._invited)
+        server = await self.doors.listen(self._settings.listen, self._is_known, self._serve, self._hooks.invited)
         self.listening, self.error = True, ""
-        self._news()
+        self._hooks.news()
         async with server:
             await server.serve_forever()
 
@@ -249,10 +249,10 @@ class Peers:
             self._about,
             changed=self._changed,
             heard=lambda: self._heard(state, exchange),
-            answers=self._answers,
+            answers=self._hooks.answers,
         )
         state.add(exchange)
-        self._news()
+        self._hooks.news()
         error = "the link has ended"
         try:
             await exchange.run()
@@ -265,15 +265,15 @@ class Peers:
             self._lost(state, error, exchange)
 
     def _changed(self, subjects: set[str]) -> None:
-        self._arrived(subjects)
+        self._hooks.arrived(subjects)
         self.send()  # a peer of ours need not be one of theirs
 
     def _heard(self, state: PeerState, exchange: Exchange) -> None:
         theirs = exchange.theirs or {}
         state.about, state.acknowledged, state.heard = exchange.their_about, theirs, time.time()
         state.tried.set()
-        self._news()
+        self._hooks.news()
 
     def _lost(self, state: PeerState, error: str, exchange: Exchange | None = None) -> None:
         state.drop(exchange, error)
-        self._news()
+        self._hooks.news()

@@ -73,13 +73,22 @@ class Surroundings(Protocol):
         """Fire the event ``salt/logilab/masters/<what>``."""
 
 
+class Links(Protocol):
+    """What a round needs of the links with the other members."""
+
+    def send(self) -> None:
+        """Send the new records of this member."""
+
+    def has_compared(self) -> bool:
+        """Say whether all that one peer knows is here: a new journal decides nothing before."""
+        ...
+
+
 class Rounds:
     """
     The rounds of one member.
 
-    :param send: called when there are new records of this member.
     :param news: called when something has changed that the health file shows.
-    :param compared: says whether all that one peer knows is here: a new journal decides nothing before.
     """
 
     def __init__(
@@ -87,10 +96,8 @@ class Rounds:
         journal: Journal,
         store: KeyStore,
         surroundings: Surroundings,
-        *,
-        send: Callable[[], None],
+        links: Links,
         news: Callable[[], None],
-        compared: Callable[[], bool],
     ) -> None:
         self.errors: dict[str, str] = {}
         self.caution = Caution()
@@ -98,9 +105,8 @@ class Rounds:
         self._journal = journal
         self._store = store
         self._surroundings = surroundings
-        self._send = send
+        self._links = links
         self._news = news
-        self._compared = compared
         self._applied = journal.applied()
         self._hints: set[str] = set()
         self._everything = True
@@ -158,7 +164,7 @@ class Rounds:
             subject, chosen.state, chosen.fingerprint, chosen.value, context, settles=True, actor=actor
         )  # fmt: skip
         self._journal.originate([change], int(time.time()), shown=False)
-        self._send()
+        self._links.send()
         self.arrived({subject})
 
     async def _follow(self) -> None:
@@ -207,7 +213,7 @@ class Rounds:
         if me is None or not me.is_active:
             return False
         fresh = bool(self._journal.note(FRESH))
-        if fresh and not self._compared():
+        if fresh and not self._links.has_compared():
             self._fail("fresh", "the journal is new: nothing is decided here before another member was heard")
             return False
         self._mend("fresh")
@@ -252,13 +258,13 @@ class Rounds:
             self._news()
         if changes:
             shown = self._journal.originate(changes, int(time.time()))
-            self._send()
+            self._links.send()
             self._applied.update(shown)
             records.update(self._journal.records(shown))
 
     def _orphans(self, store: dict[str, Held]) -> list[Step]:
-        """Plan what follows for keys that were applied, and of which no member knows a record any more; look at them."""
-        if not self._compared():
+        """Plan what follows for keys that were applied, of which no member knows a record any more; look at them."""
+        if not self._links.has_compared():
             return []
         alone = self._applied.keys() - self._journal.records().keys()
         gone, unheard = orphans(alone, self._applied, self._journal.frontier(), self._journal.group().permits)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from saltext_logilab.errors import UnavailableError
@@ -38,8 +40,7 @@ def status(settings: MastersSettings, now: float) -> dict[str, Any]:
     public = load(settings.identity).public if settings.identity.exists() else b""
     journal = open_journal(settings) if settings.journal.exists() else None
     try:
-        told = _Told(settings, seen, public, journal, running=running, now=now)
-        return told.data()
+        return _Told(settings, seen, public, journal, running, now).data()
     finally:
         if journal:
             journal.close()
@@ -53,28 +54,29 @@ def open_journal(settings: MastersSettings) -> Journal:
         raise UnavailableError(f"the journal {settings.journal} cannot be read: {err}") from err
 
 
+@dataclass(frozen=True)
 class _Told:
     """What the health file, the journal and the clock say together."""
 
-    def __init__(
-        self,
-        settings: MastersSettings,
-        seen: Mapping[str, Any],
-        public: bytes,
-        journal: Journal | None,
-        *,
-        running: bool,
-        now: float,
-    ) -> None:
-        self._settings = settings
-        self._seen = seen
-        self._own = member_id(public)
-        self._public = public
-        self._journal = journal
-        self._running = running
-        self._now = now
-        self._group = journal.group() if journal else Group({})
-        self._heard = {short: one.at for short, one in journal.acknowledged().items()} if journal else {}
+    _settings: MastersSettings
+    _seen: Mapping[str, Any]
+    _public: bytes
+    _journal: Journal | None
+    _running: bool
+    _now: float
+
+    @cached_property
+    def _own(self) -> bytes:
+        return member_id(self._public)
+
+    @cached_property
+    def _group(self) -> Group:
+        return self._journal.group() if self._journal else Group({})
+
+    @cached_property
+    def _heard(self) -> dict[bytes, int]:
+        known = self._journal.acknowledged() if self._journal else {}
+        return {short: one.at for short, one in known.items()}
 
     def data(self) -> dict[str, Any]:
         """Return all of it as plain data."""
@@ -157,7 +159,8 @@ class _Told:
                     " survivor, by `salt-run masters.evict` of the other one"
                 )
             if short == self._own and member.state in ("left", "evicted"):
-                yield f"this master was {_gone(member.state)} by {member.by}: `salt-run masters.leave` makes room to join"
+                gone = "let go" if member.state == "left" else member.state
+                yield f"this master was {gone} by {member.by}: `salt-run masters.leave` makes room to join"
             elif member.state == "evicted" and member.master_key == self._seen.get("master_key"):
                 yield f"{who} was evicted and knows Salt's master key: rotate it on all masters (see the documentation)"
 
@@ -188,10 +191,6 @@ class _Told:
             yield f"{name} passes on records of a member that this master does not know"
         if one["master_key"] and own_key and one["master_key"] != own_key:
             yield f"{name} has another master key than this master: a minion takes only one of them"
-
-
-def _gone(state: str) -> str:
-    return "let go" if state == "left" else state
 
 
 def table(name: str, found: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""What an operator looks at: members, conflicts and the history of an id, read from the journal while the engine works."""
+"""What an operator looks at: members, conflicts, the history of an id; read from the journal while the engine works."""
 
 from __future__ import annotations
 

@@ -128,8 +128,8 @@ def join(file: str, dry_run: bool = False, adopt: bool = False) -> dict[str, Any
     ``dry_run``, which changes nothing and uses nothing up, then say ``adopt``.
 
     Returns ``joined``, and lists of ids: ``come`` (keys that this master gets), ``go_out`` (keys that the group gets),
-    ``conflicts`` (different keys on both sides: each side keeps its own), ``restricted`` (accepted on one side, rejected
-    or deleted on the other: the restrictive side wins), ``same`` (a number). Or ``error``, with exit code 1.
+    ``conflicts`` (different keys on both sides: each side keeps its own), ``restricted`` (accepted on one side,
+    rejected or deleted on the other: the restrictive side wins), ``same`` (a number). Or ``error``, with exit code 1.
 
     CLI Example:
 

@@ -20,7 +20,7 @@ def master(made: Plan) -> dict[str, object]:
 
 
 def test_master() -> None:
-    """A master listens on its own address, serves the lab's files before the formulas, and has an engine for its group."""
+    """A master listens on its own address, serves the lab's files before the formulas, and has the engine."""
     values = master(planned())
     assert (values["interface"], values["publish_port"], values["ret_port"]) == ("127.1.2.1", 4505, 4506)
     assert values["user"] == "salt"

@@ -7,9 +7,9 @@ import pytest
 
 from saltext_logilab.masters.journal import Journal
 from saltext_logilab.masters.keydirs import Held
-from saltext_logilab.masters.reconcile import Applied, decided, is_settled, local_changes, steps
 from saltext_logilab.masters.keys import effect
 from saltext_logilab.masters.kinds import chain, verify
+from saltext_logilab.masters.reconcile import Applied, decided, is_settled, local_changes, steps
 from saltext_logilab.masters.records import State
 from tests.support.groups import unite
 from tests.support.minion_keys import IDENTITIES, KEYS

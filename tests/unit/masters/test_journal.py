@@ -5,15 +5,14 @@ import subprocess
 import sys
 
 import pytest
-
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from saltext_logilab.errors import UnavailableError
 from saltext_logilab.identity import Identity
-from saltext_logilab.masters.journal import VERSION, Journal
-from saltext_logilab.masters.reconcile import Applied, Change
 from saltext_logilab.masters.group import KIND
+from saltext_logilab.masters.journal import VERSION, Journal
 from saltext_logilab.masters.kinds import chain, verify
+from saltext_logilab.masters.reconcile import Applied, Change
 from saltext_logilab.masters.records import State, member_id, sign
 from tests.support.groups import NAMES, joined
 from tests.support.minion_keys import IDENTITIES, KEYS, record
@@ -114,7 +113,7 @@ def test_what_comes_twice_changes_nothing(journal, other):
     assert journal.records() == {}
 
 
-def test_an_origin_that_is_no_member_is_not_noted(journal, other):
+def test_an_origin_that_is_no_member_is_not_noted(other):
     """A frontier says nothing about strangers: their records would be missed for ever."""
     stranger = member_id(Identity(Ed25519PrivateKey.generate()).public) + bytes(4)
     before = other.frontier()

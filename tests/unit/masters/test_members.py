@@ -16,8 +16,8 @@ from saltext_logilab.masters import archive, control, health, link, service
 from saltext_logilab.masters.archive import open_journal
 from saltext_logilab.masters.journal import Journal
 from saltext_logilab.masters.keydirs import KeyDirectories
-from saltext_logilab.masters.member import Member
 from saltext_logilab.masters.keys import Key
+from saltext_logilab.masters.member import Member
 from saltext_logilab.masters.settings import Address, MastersSettings
 from tests.support.addresses import free_address
 from tests.support.groups import unite
@@ -259,7 +259,7 @@ def test_three_members_pass_on_what_one_cannot_reach(tmp_path):
     """A record reaches a member over another one, and its signature is verified there."""
 
     async def story(paris, nantes, lyon):
-        await until(lambda: lyon.journal.frontier(), "lyon is up")
+        await until(lyon.journal.frontier, "lyon is up")
         await lyon.kill()
         paris.place("web1", KEYS[0])
         await until(lambda: "web1" in nantes.accepted(), "accepted on nantes")
