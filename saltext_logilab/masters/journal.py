@@ -15,6 +15,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import msgpack
+
 from saltext_logilab.errors import UnavailableError
 from saltext_logilab.identity import Identity
 from saltext_logilab.masters import group as groups
@@ -213,14 +215,21 @@ class Journal(Notebook):
         return noted
 
     def _record(self, change: Change, origin: bytes, counter: int, at: int) -> Record:
-        """Return the record of ``change``; what follows the settlement of a conflict settles it, too."""
+        """
+        Return the record of ``change``.
+
+        What follows the settlement of a conflict settles it, too. And who decides about a key of which nothing is left
+        here does so knowing of the tombstones that were dropped: others may still have them.
+        """
         known = self.records([change.subject], change.kind).get(change.subject, ())
         settles = change.settles or any(
             one.settles and change.context.get(one.origin, 0) >= one.counter for one in known
         )
+        alone = change.kind == keys.KIND and all(one.fingerprint != change.fingerprint for one in known)
+        context = join(change.context, self._dropped()) if alone else change.context
         return Record(
             change.kind, change.subject, change.state, change.fingerprint, change.value, origin, counter,
-            change.context, at, settles, change.actor,
+            context, at, settles, change.actor,
         )  # fmt: skip
 
     def merge(self, received: Iterable[Signed], through: Vector, *, repair: bool = False) -> set[str]:
@@ -361,9 +370,16 @@ class Journal(Notebook):
         if due:
             with self._transaction():
                 self._db.executemany("DELETE FROM records WHERE origin = ? AND counter = ?", [row[:2] for row in due])
+                dropped = join(self._dropped(), *({origin: counter} for origin, counter, _ in due))
+                self._set("dropped", msgpack.packb(dropped))
                 subjects = [(row[2], State.DELETED.value) for row in due]
                 self._db.executemany("DELETE FROM applied WHERE subject = ? AND state = ?", subjects)
         return len(due)
+
+    def _dropped(self) -> dict[bytes, int]:
+        """Return the highest counter, by origin, of the tombstones that were dropped."""
+        packed = self._get("dropped")
+        return dict(msgpack.unpackb(packed, strict_map_key=False)) if packed else {}
 
     def _is_alone(self, subject: str) -> bool:
         """Say whether all records about ``subject`` are about different keys."""

@@ -161,9 +161,10 @@ class Member:
                 await self._peers.ask(short, "leave", counters)
             except UnavailableError as err:
                 errors.append(f"{member.name}: {err}")
-            me = self.membership.me
-            if not errors or (me and not me.is_active):  # the record may be quicker than the answer
-                return
+                me = self.membership.me
+                if me and me.is_active:
+                    continue  # else the record was quicker than the answer
+            return
         raise RefusedError(f"no other member has let this one go ({'; '.join(errors)}): try again, or evict it there")
 
     async def _evict(self, name: str, actor: str) -> dict[str, Any]:
