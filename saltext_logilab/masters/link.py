@@ -15,6 +15,7 @@ import datetime
 import logging
 import os
 import secrets
+import socket
 import ssl
 import tempfile
 from collections.abc import Awaitable, Callable
@@ -38,6 +39,8 @@ log = logging.getLogger(__name__)
 MESSAGE_LIMIT = 1024 * 1024
 GREETING_LIMIT = 1024
 HANDSHAKE_TIMEOUT = 10.0
+DIAL_TIMEOUT = 3.0  # a lost SYN is sent again after 1 s, then after 2 s: a new attempt is quicker
+DEAD_AFTER = 5.0
 PROTOCOL = 2
 MEMBER, INVITED = "member", "invited"
 STRANGERS = 16
@@ -165,7 +168,7 @@ class Doors:
         """
         try:
             opening = asyncio.open_connection(address.host, address.port, ssl=self._client)
-            reader, writer = await asyncio.wait_for(opening, HANDSHAKE_TIMEOUT)
+            reader, writer = await asyncio.wait_for(opening, DIAL_TIMEOUT)
         except (OSError, asyncio.TimeoutError) as err:
             number = getattr(err, "errno", None)
             reason = os.strerror(number).lower() if number else str(err) or "no answer in time"
@@ -186,6 +189,7 @@ class Doors:
         if fingerprint(public) != expected:
             raise WireError(f"{address} has the fingerprint {fingerprint(public)}, not {expected}: it is not trusted")
         link = Link(public, reader, writer)
+        _die_soon(writer)
         protocol, nonce = await _fields(link, [int, bytes])
         if protocol != PROTOCOL:
             raise WireError(f"{address} speaks protocol {protocol}, this master {PROTOCOL}")
@@ -197,6 +201,7 @@ class Doors:
 
     async def _welcome(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> tuple[Link, str]:
         nonce = secrets.token_bytes(32)
+        _die_soon(writer)
         stranger = Link(b"", reader, writer)
         await stranger.send([PROTOCOL, nonce])
         _, public, signature, purpose = await _fields(stranger, [int, bytes, bytes, str])
@@ -207,6 +212,12 @@ class Doors:
         except InvalidSignature as err:
             raise WireError("a caller could not prove its identity") from err
         return Link(public, reader, writer), purpose
+
+
+def _die_soon(writer: asyncio.StreamWriter) -> None:
+    """Let the kernel end the connection when what was sent is not acknowledged for some seconds (tcp(7))."""
+    connection = writer.get_extra_info("socket")
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(DEAD_AFTER * 1000))
 
 
 async def _receive(reader: asyncio.StreamReader, limit: int) -> tuple[list[Any], int]:

@@ -23,7 +23,7 @@ from saltext_logilab.masters.settings import MastersSettings, parse_address
 log = logging.getLogger(__name__)
 
 FIRST_CONTACT = 3.0
-BACKOFF = (0.25, 2.0)
+BACKOFF = (0.25, 1.0)
 
 
 @dataclass
