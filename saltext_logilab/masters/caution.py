@@ -33,21 +33,19 @@ class Caution:
     _confirmed: set[str] = field(default_factory=set)
     _recent: list[tuple[float, int]] = field(default_factory=list)
 
-    def sift(
-        self, changes: Iterable[Change], looked_at: Collection[str], keys: int, explained: Collection[str] | None
-    ) -> list[Change]:
+    def sift(self, changes: Iterable[Change], looked_at: Collection[str], keys: int, *, fresh: bool) -> list[Change]:
         """
         Return those of ``changes`` that are decisions.
 
         :param looked_at: the ids that this round is about: what waits among them and is no change any more is dropped.
         :param keys: how many keys are accepted or rejected here.
-        :param explained: of a new journal, the ids of which the group knows something; None when it is not new.
+        :param fresh: the journal is new: what it shows that the group does not know is no decision.
         """
         listed = list(changes)
         lost = {one.subject for one in listed if one.lost}
-        new = {one.subject for one in listed} - lost if explained is not None else set()
+        new = {one.subject for one in listed} - lost if fresh else set()
         self.absent = self._absent(lost, looked_at, keys)
-        self.unknown = ((self.unknown - set(looked_at)) | (new - set(explained or ()))) - self._confirmed
+        self.unknown = ((self.unknown - set(looked_at)) | new) - self._confirmed
         self._confirmed -= set(looked_at)
         return [one for one in listed if one.subject not in self.absent | self.unknown]
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from saltext_logilab.masters.link import MESSAGE_LIMIT, Link
 SOCKET = "control"
 ANSWER_LIMIT = 16 * MESSAGE_LIMIT
 TIMEOUT = 60.0
+PATIENCE = 5.0
 
 Command = Callable[..., Awaitable[Any]]
 
@@ -68,20 +70,33 @@ def call(folder: Path, command: str, **arguments: Any) -> Any:
 
 
 async def _call(folder: Path, command: str, arguments: Mapping[str, Any]) -> Any:
+    link = await _connect(folder)
     try:
-        with _reachable(folder) as path:
-            reader, writer = await asyncio.open_unix_connection(path)
-        link = Link(b"", reader, writer)
         await link.send([command, dict(arguments)])
         done, told = await asyncio.wait_for(link.receive(ANSWER_LIMIT), TIMEOUT)
-        link.close()
     except (OSError, EOFError, asyncio.TimeoutError) as err:
-        raise UnavailableError(
-            f"the engine logilab_masters does not answer in {folder}: does this master run, with the engine configured?"
-        ) from err
+        raise UnavailableError("the engine logilab_masters has ended, or does not answer") from err
+    finally:
+        link.close()
     if not done:
         raise RefusedError(told)
     return told
+
+
+async def _connect(folder: Path) -> Link:
+    """Connect; an engine that has just left a group is back in a moment."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            with _reachable(folder) as path:
+                return Link(b"", *await asyncio.open_unix_connection(path))
+        except OSError as err:
+            if time.monotonic() > deadline:
+                raise UnavailableError(
+                    f"the engine logilab_masters does not answer in {folder}: does this master run, with the engine"
+                    " configured?"
+                ) from err
+        await asyncio.sleep(0.1)
 
 
 @contextlib.contextmanager

@@ -115,6 +115,23 @@ def local_changes(
     return changes
 
 
+def yielding(change: Change, records: Iterable[Record], *, fresh: bool) -> bool:
+    """
+    Say whether ``change`` gives way to what is known of its key already: nothing is proposed over it.
+
+    It gives way to a delete that was not known when it was made: the delete would win anyway, and its tombstone is
+    dropped once all have it. In a journal that is new (``fresh``) it gives way to every record.
+    """
+    if change.state is State.DELETED:
+        return False
+    unknown = [
+        one
+        for one in records
+        if one.fingerprint == change.fingerprint and change.context.get(one.origin, 0) < one.counter
+    ]
+    return any(fresh or one.state is State.DELETED for one in unknown)
+
+
 def steps(
     subjects: Iterable[str],
     store: Mapping[str, Held],

@@ -30,6 +30,7 @@ from saltext_logilab.masters.reconcile import (
     orphans,
     steps,
     vanished,
+    yielding,
 )
 from saltext_logilab.masters.records import MEMBER_SIZE, Record, State, join
 
@@ -250,10 +251,11 @@ class Rounds:
     def _originate(self, store: Mapping[str, Held], subjects: set[str], records: dict[str, list[Record]]) -> None:
         """Make records of what was decided in this key store, unless it has to wait for an operator."""
         changes = local_changes(store, self._applied_of(subjects), records)
-        explained = set(records) if self._journal.note(FRESH) else None
+        fresh = bool(self._journal.note(FRESH))
+        changes = self._yield(changes, records, fresh=fresh)
         keys = sum(was.state is not State.DELETED for was in self._applied.values())
         before = self.caution.sentence()
-        changes = self.caution.sift(changes, subjects, keys, explained)
+        changes = self.caution.sift(changes, subjects, keys, fresh=fresh)
         if self.caution.sentence() != before:
             self._news()
         if changes:
@@ -261,6 +263,18 @@ class Rounds:
             self._links.send()
             self._applied.update(shown)
             records.update(self._journal.records(shown))
+
+    def _yield(self, changes: list[Change], records: Mapping[str, list[Record]], *, fresh: bool) -> list[Change]:
+        """Return the ``changes`` that stand; what gives way to records is noted as applied, so that these follow."""
+        given = [one for one in changes if yielding(one, records.get(one.subject, ()), fresh=fresh)]
+        shown = {one.subject: Applied(one.state, one.fingerprint, {}) for one in given}
+        if shown:
+            self._journal.set_applied(shown)
+            self._applied.update(shown)
+            for one in given:
+                detail = f"{one.state.value} here, and known to be decided otherwise: that stands"
+                log.warning("%s: %s", one.subject, detail)
+        return [one for one in changes if one not in given]
 
     def _orphans(self, store: dict[str, Held]) -> list[Step]:
         """Plan what follows for keys that were applied, of which no member knows a record any more; look at them."""

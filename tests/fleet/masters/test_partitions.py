@@ -76,7 +76,8 @@ with running_lab(Wish(masters=MASTERS, minions=())) as lab:
         if what == "kill":
             lab.start(master)
         for one in MASTERS:
-            wait_until(lambda: accepted(lab, one) == wanted, PATIENCE, f"round {number} ({what} {master}): {one} agrees")
+            told = f"round {number} ({what} {master}): {one} agrees"
+            wait_until(lambda: accepted(lab, one) == wanted, PATIENCE, told)
         wait_until(lambda: len({digest(lab, one) for one in MASTERS}) == 1, PATIENCE, f"round {number}: one journal")
     for one in MASTERS:
         wait_until(lambda: status(lab, one)["ok"], PATIENCE, f"{one} says that all is well")

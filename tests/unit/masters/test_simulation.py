@@ -22,7 +22,7 @@ from saltext_logilab.masters.journal import FRESH, Journal
 from saltext_logilab.masters.keydirs import Held
 from saltext_logilab.masters.keys import KIND, Key, effect
 from saltext_logilab.masters.kinds import chain, verify
-from saltext_logilab.masters.reconcile import Change, decided, local_changes, orphans, steps
+from saltext_logilab.masters.reconcile import Applied, Change, decided, local_changes, orphans, steps, yielding
 from saltext_logilab.masters.records import Record, State, join, member_id
 from tests.support.groups import unite
 
@@ -81,9 +81,7 @@ class World:
         fresh = bool(journal.note(FRESH))
         if fresh and not member.compared:
             return
-        if fresh:
-            self.explain(member)
-        changes = local_changes(member.store, journal.applied(), journal.records())
+        changes = self.changes(member, fresh=fresh)
         if changes:
             journal.originate(changes, at=1)
             self.note(journal)
@@ -108,13 +106,20 @@ class World:
         journal.collect()
 
     @staticmethod
-    def explain(member: Member) -> None:
-        """Do what the operator does, who is asked about keys that the group does not know: remove them."""
-        known = member.journal.records()
-        for change in local_changes(member.store, member.journal.applied(), known):
-            if change.subject not in known and not change.lost:
-                member.store.pop(change.subject, None)
-        member.journal.set_note(FRESH, b"")
+    def changes(member: Member, *, fresh: bool) -> list[Change]:
+        """Return what was decided here; the operator, asked about keys that the group does not know, removes them."""
+        journal, known = member.journal, member.journal.records()
+        changes = local_changes(member.store, journal.applied(), known)
+        given = [one for one in changes if yielding(one, known.get(one.subject, ()), fresh=fresh)]
+        journal.set_applied({one.subject: Applied(one.state, one.fingerprint, {}) for one in given})
+        changes = [one for one in changes if one not in given]
+        if fresh:
+            for one in changes:
+                if not one.lost:
+                    member.store.pop(one.subject, None)
+            journal.set_note(FRESH, b"")
+            return [one for one in changes if one.lost]
+        return changes
 
     def note(self, journal: Journal) -> None:
         """Note what was decided."""
@@ -240,17 +245,19 @@ class World:
         shown = [decided(one.store.get(subject)) for one in self.members]
         accepted = [{one[1].fingerprint} if one and one[0] is State.ACCEPTED else set() for one in shown]
         known = self.members[0].journal.records([subject]).get(subject, [])
-        conflict = bool(known) and effect(known).state is None
+        conflict = bool(known) and effect(known).state is None  # it stands in the status: nothing happened silently
         found = [] if conflict or len({tuple(one) for one in accepted}) == 1 else [f"{subject}: {accepted}"]
         about = [one for one in self.decisions.values() if one.subject == subject]
         for key in KEYS:
             of_key = [one for one in about if one.fingerprint == key.fingerprint]
             denials = [one for one in of_key if one.state is not State.ACCEPTED]
             accepts = [one for one in of_key if one.state is State.ACCEPTED]
+            if conflict:
+                continue
             if any(key.fingerprint in one for one in accepted):
                 if not all(any(one.knows(denial) for one in accepts) for denial in denials):
                     found.append(f"{subject}: a key was resurrected")
-            elif any(self.stands(one, about) for one in accepts) and not conflict:
+            elif any(self.stands(one, about) for one in accepts):
                 found.append(f"{subject}: an accepted key was lost")
         return found
 
