@@ -7,7 +7,7 @@ exist in Salt 3006, 3007 and 3008. A file in ``<lab>/<name>/etc/master.d`` or ``
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,14 +40,11 @@ def fits(folder: Path, names: Sequence[str]) -> bool:
     return longest + SOCKET_NAME <= SOCKET_PATH
 
 
-def master(
-    folder: Path, plan: Plan, member: Member, *, formulas: Path | None, fingerprints: Mapping[str, str]
-) -> dict[str, Any]:
+def master(folder: Path, plan: Plan, member: Member, *, formulas: Path | None) -> dict[str, Any]:
     """
     Return the configuration of the master ``member``.
 
     :param formulas: the formulas that are served besides ``<lab>/srv/salt``.
-    :param fingerprints: of the identities of all masters, by name.
     """
     folder = Path(plan.short or folder)
     files = [str(folder / "srv" / "salt"), *([str(formulas)] if formulas else [])]
@@ -59,7 +56,7 @@ def master(
         "worker_threads": 2,
         "file_roots": {"base": files},
         "pillar_roots": {"base": [str(folder / "srv" / "pillar")]},
-        **_peers(folder, plan, member, fingerprints),
+        **_group(folder, plan, member),
         **plan.master_options,
     }
 
@@ -105,15 +102,15 @@ def _common(folder: Path, member: Member, user: str) -> dict[str, Any]:
     }
 
 
-def _peers(folder: Path, plan: Plan, member: Member, fingerprints: Mapping[str, str]) -> dict[str, Any]:
+def is_group(plan: Plan) -> bool:
+    """Say whether the masters of ``plan`` are to be one group."""
+    return len(plan.masters) > 1 and not {"engines", "logilab"} & plan.master_options.keys()
+
+
+def _group(folder: Path, plan: Plan, member: Member) -> dict[str, Any]:
     if len(plan.masters) == 1:
         return {}
-    peers = {
-        other.name: {"address": f"{other.address}:{plan.ports.peers}", "fingerprint": fingerprints[other.name]}
-        for other in plan.masters
-        if other.name != member.name
-    }
-    own = {"name": member.name, "listen": f"{member.address}:{plan.ports.peers}", "peers": peers}
+    own = {"name": member.name, "listen": f"{member.address}:{plan.ports.peers}"}
     return {
         "engines": [{"logilab_masters": {}}],
         "logilab": {"state_dir": str(root(folder, member.name) / "state"), "masters": own},

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable
+from hashlib import sha256
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -44,6 +45,19 @@ def share_pair(folder: Path, pki: Path) -> None:
         return
     _write(pki / "master.pub", (folder / "master.pub").read_bytes(), 0o644)
     _write(pki / "master.pem", (folder / "master.pem").read_bytes(), 0o400)
+
+
+def place(pki: Path, minion: str) -> None:
+    """Put the key of a new machine called ``minion`` among the accepted ones of the master with this ``pki_dir``."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048).public_key()
+    accepted = pki / STATES["accepted"]
+    _write(accepted / minion, key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo), 0o644)
+
+
+def fingerprint(pem: str) -> str:
+    """Return the fingerprint of a minion's public key, as ``salt-key -f`` shows it."""
+    body = "".join(pem.splitlines(keepends=True)[1:-1])
+    return sha256(body.encode()).digest().hex(":")
 
 
 def known(pki: Path) -> dict[str, list[str]]:

@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from saltext_logilab.errors import ConfigurationError, UnavailableError
-from saltext_logilab.lab import configs, daemons, directory, keys, layout, networks, plan, processes, salts
+from saltext_logilab.lab import configs, daemons, directory, groups, keys, layout, networks, plan, processes, salts
 from saltext_logilab.lab.daemons import Record
 from saltext_logilab.lab.plan import Member, Plan, Wish
 from saltext_logilab.lab.processes import Process, Socket
@@ -102,6 +102,8 @@ class Lab:
                     for member in missing:
                         self._start(member, found[member.name])
                 self._wait(wanted, wanted.members, timeout)
+                if configs.is_group(wanted):
+                    groups.unite(self.folder, [member.name for member in wanted.masters], self.run, timeout)
             except BaseException:
                 if new:
                     self._remove_new(existed)

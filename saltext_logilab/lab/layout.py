@@ -17,7 +17,6 @@ from typing import Any
 
 import yaml
 
-from saltext_logilab import identity
 from saltext_logilab.errors import ConfigurationError, RefusedError
 from saltext_logilab.lab import configs, keys
 from saltext_logilab.lab.plan import Member, Plan
@@ -82,22 +81,16 @@ def lay_out_members(folder: Path, plan: Plan, salts: Mapping[str, Salt]) -> None
         configs.root(folder, member.name).joinpath("pki").chmod(0o700)
         configs.log(folder, member.name).touch(mode=0o640)
         _bind_programs(folder, member, salts[member.name])
-    prints = {member.name: _fingerprint(folder, member) for member in plan.masters}
     formulas = SHIPPED / "formulas"
     for member in plan.masters:
         keys.share_pair(folder / "keys", configs.root(folder, member.name) / "pki")
         served = formulas.resolve() if formulas.is_dir() else None
-        values = configs.master(folder, plan, member, formulas=served, fingerprints=prints)
+        values = configs.master(folder, plan, member, formulas=served)
         _write(folder / member.name / "etc" / "master", values)
         _give(plan.user, configs.root(folder, member.name))
     for member in plan.minions:
         values = configs.minion(folder, plan, member, user=current_user())
         _write(folder / member.name / "etc" / "minion", values)
-
-
-def _fingerprint(folder: Path, member: Member) -> str:
-    path = configs.root(folder, member.name) / "state" / "masters" / "identity.pem"
-    return identity.load_or_create(path).fingerprint
 
 
 def _bind_programs(folder: Path, member: Member, salt: Salt) -> None:

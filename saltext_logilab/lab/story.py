@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from saltext_logilab.errors import LogilabError
-from saltext_logilab.lab import directory, show
+from saltext_logilab.lab import configs, directory, keys, show
 from saltext_logilab.lab.lab import Lab
 from saltext_logilab.lab.plan import Wish
 
@@ -126,6 +126,44 @@ def _return(lab: Lab, line: show.Line) -> None:
     _command(lab, "nantes", "salt-key -L")
 
 
+def _conflict(lab: Lab, line: show.Line) -> None:
+    """Two installers have given two machines one name, and each was accepted by another operator."""
+    _shown(lab, "kill nantes")
+    lab.kill("nantes")
+    prints = {master: _accept_new_key(lab, master, "web9") for master in MASTERS}
+    _shown(lab, "start nantes")
+    lab.start("nantes")
+    line.clear()
+    _await(lab, line, lambda: set(_conflicting(lab, "web9")) == set(prints.values()), "the conflict on paris")
+    line.clear()
+    _command(lab, "paris", "salt-run masters.conflicts")
+    told = lab.run("paris", "salt-run", "masters.status")
+    _check(told.returncode == 1 and "web9" in told.stdout, "masters.status does not tell the conflict")
+    _command(lab, "paris", f"salt-run masters.resolve web9 {prints['paris']}")
+    _await(lab, line, lambda: _fingerprint(lab, "nantes", "web9") == prints["paris"], "the chosen key on nantes")
+    line.clear()
+    show.say("nantes has the chosen key now. Who decided what:")
+    _command(lab, "nantes", "salt-run masters.history web9")
+
+
+def _accept_new_key(lab: Lab, master: str, minion: str) -> str:
+    """Let a machine that calls itself ``minion`` be accepted at ``master``; return its key's fingerprint."""
+    keys.place(configs.root(lab.folder, master) / "pki", minion)
+    show.say(f"at {master} somebody accepts a new machine that calls itself {minion}")
+    return _fingerprint(lab, master, minion)
+
+
+def _fingerprint(lab: Lab, master: str, minion: str) -> str:
+    path = configs.root(lab.folder, master) / "pki" / "minions" / minion
+    return keys.fingerprint(path.read_text(encoding="ascii"))
+
+
+def _conflicting(lab: Lab, minion: str) -> list[str]:
+    answer = _answers(lab.run("paris", "salt-run", "masters.conflicts", "--out", "json").stdout)
+    found = answer.get(minion)
+    return [one["fingerprint"] for one in found] if isinstance(found, list) else []
+
+
 def _formula(lab: Lab, line: show.Line) -> None:
     _await(lab, line, lambda: _connected(lab, MASTERS[:1], "m1"), "m1 connected to paris")
     line.clear()
@@ -147,6 +185,7 @@ CHAPTERS = (
     Chapter("nantes dies, by SIGKILL.", _kill),
     Chapter("Meanwhile m4 retires: its key is deleted on paris.", _delete),
     Chapter("nantes comes back.", _return),
+    Chapter("Two machines under one name, accepted on two masters that did not see each other: a conflict.", _conflict),
     Chapter("The formula `users`, as m1 would apply it.", _formula),
     Chapter("How the masters say that they are.", _health),
 )

@@ -1,10 +1,16 @@
 """
 The exchange of records over one link: each side says what it has, and sends what the other one lacks.
 
-Messages: ``["hello", about]`` once, ``["have", frontier, digest, publics]`` at the start, after new records and as a
-heartbeat, ``["records", [[blob, signature], …], through]``. ``through`` is None but in the last part of a batch: then
-it says up to which counter of each origin the receiver now has all that the sender has. Any part may be lost or come
-twice: what was not acknowledged by a ``have`` is sent again over the next link.
+Messages: ``["hello", about]``; ``["have", journal, frontier, digest, members]`` at the start, after new records and
+as a heartbeat; ``["records", [[blob, signature], …], through, journal]``. ``through`` is None but in the last part of a
+batch: then it says up to which counter of each origin the receiver now has all that the sender has, if its journal is
+still the one that has asked. Any part may be lost or
+come twice: what was not acknowledged by a ``have`` is sent again over the next link. ``["reset", journal]`` tells a
+member that it has known more before: its journal was set back. ``["ask", number, what, about]`` is a question, answered
+by ``["told", number, answer]``.
+
+With a member that is suspended or gone only the records about members are exchanged: so it learns what has become of
+it.
 """
 
 from __future__ import annotations
@@ -16,17 +22,23 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from saltext_logilab.errors import WireError
+from saltext_logilab.errors import LogilabError, UnavailableError, WireError
+from saltext_logilab.masters import group as groups
 from saltext_logilab.masters.journal import Journal
+from saltext_logilab.masters.kinds import verify
 from saltext_logilab.masters.link import MESSAGE_LIMIT, Link
-from saltext_logilab.masters.records import ORIGIN_SIZE, join, verify
+from saltext_logilab.masters.records import ORIGIN_SIZE, Signed, covers, join, member_id
 
 HEARTBEAT = 10.0
 SILENCE = 3 * HEARTBEAT
 REPAIR_INTERVAL = 60.0
 ANSWER_TIME = 5.0
+LIMITED = 64
 
 _PART = MESSAGE_LIMIT // 4
+
+Answer = Callable[[bytes, Any], Any]
+"""What answers a question: of the member with this raw public key, about that."""
 
 
 @dataclass
@@ -36,7 +48,7 @@ class Exchange:
 
     :param changed: called with the subjects that received records have changed.
     :param heard: called after each ``have`` of the other side.
-    :param trusted: says whether a raw public key is a member's.
+    :param answers: what answers which question.
     """
 
     link: Link
@@ -44,23 +56,34 @@ class Exchange:
     about: Mapping[str, str]
     changed: Callable[[set[str]], None]
     heard: Callable[[], None]
-    trusted: Callable[[bytes], bool]
+    answers: Mapping[str, Answer] = field(default_factory=dict)
     theirs: dict[bytes, int] | None = None
     their_about: dict[str, str] = field(default_factory=dict)
     differs: bool = False
+    complete: bool = False
     strangers: int = 0
     _cursor: dict[bytes, int] = field(default_factory=dict)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _acknowledge: bool = True
     _repaired: float = float("-inf")
-    _introduced: int = 0
     _met: int = 0
+    _number: bytes = b""
     _repeated: float = float("-inf")
     _sent_at: float = float("-inf")
+    _introduced: int = 0
+    _limited: int = 0
+    _outbox: list[list[Any]] = field(default_factory=list)
+    _asked: dict[int, asyncio.Future[Any]] = field(default_factory=dict)
 
     def wake(self) -> None:
         """Say that there may be something to send."""
         self._wake.set()
+
+    @property
+    def is_full(self) -> bool:
+        """Whether both sides take part in the group; else only records about members are exchanged."""
+        active = self.journal.group().active()
+        return {member_id(self.link.public), member_id(self.journal.identity.public)} <= active.keys()
 
     async def run(self) -> None:
         """
@@ -76,39 +99,78 @@ class Exchange:
             await asyncio.wait([sender, receiver], return_when=asyncio.FIRST_COMPLETED)
         finally:
             self.link.close()
-            for task in (sender, receiver):
+            for task in (sender, receiver, *self._asked.values()):
                 task.cancel()
             results = await asyncio.gather(sender, receiver, return_exceptions=True)
         for error in results:
             if isinstance(error, BaseException) and not isinstance(error, asyncio.CancelledError):
                 raise error
 
+    async def ask(self, what: str, about: Any, timeout: float = ANSWER_TIME) -> Any:
+        """
+        Ask the other side; return its answer.
+
+        :raises UnavailableError: it does not answer, or not with what was asked for.
+        """
+        number = max(self._asked, default=0) + 1
+        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._asked[number] = answer
+        self._outbox.append(["ask", number, what, about])
+        self.wake()
+        try:
+            done, told = await asyncio.wait_for(answer, timeout)
+        except (asyncio.TimeoutError, asyncio.CancelledError) as err:
+            raise UnavailableError(f"no answer within {timeout:g} s") from err
+        finally:
+            del self._asked[number]
+        if not done:
+            raise UnavailableError(str(told)[:500])
+        return told
+
     async def _send(self) -> None:
         due = 0.0
         while True:
-            known = self.journal.members()
-            if self._acknowledge or time.monotonic() >= due or len(known) != self._introduced:
-                self._acknowledge, due, self._introduced = False, time.monotonic() + HEARTBEAT, len(known)
-                await self.link.send(["have", self.journal.frontier(), self.journal.digest(), list(known.values())])
-            if self.theirs is not None:
+            while self._outbox:
+                await self.link.send(self._outbox.pop(0))
+            if not self.is_full or self.theirs is None:  # the other side may not know yet that both take part
+                await self._introduce()
+            if self.is_full and (self._acknowledge or time.monotonic() >= due):
+                self._acknowledge, due = False, time.monotonic() + HEARTBEAT
+                await self.link.send(self._have())
+            if self.theirs is not None and self.is_full:
                 await self._send_missing()
-            with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), max(0.01, due - time.monotonic()))
+            if time.monotonic() >= due:  # a limited link lives on, too
+                due = time.monotonic() + HEARTBEAT
+                await self.link.send(["hello", dict(self.about)])
+            if not self._outbox:
+                with contextlib.suppress(asyncio.TimeoutError):
+                    await asyncio.wait_for(self._wake.wait(), max(0.01, due - time.monotonic()))
             self._wake.clear()
+
+    def _have(self) -> list[Any]:
+        known = self.journal
+        return ["have", known.number, known.frontier(), known.digest(), len(known.group().members)]
+
+    async def _introduce(self) -> None:
+        """Send what is known about members, whenever it has grown."""
+        pairs = [list(one) for one in self.journal.beyond({}, groups.KIND)]
+        if len(pairs) != self._introduced:
+            self._introduced = len(pairs)
+            await self.link.send(["records", pairs[:LIMITED], None, b""])
 
     async def _send_missing(self) -> None:
         through = self.journal.frontier()
-        if all(self._cursor.get(origin, 0) >= counter for origin, counter in through.items()):
+        if covers(self._cursor, through):
             return
         part: list[list[bytes]] = []
         size = 0
         for blob, signature in list(self.journal.beyond(self._cursor)):
             if size + len(blob) > _PART:
-                await self.link.send(["records", part, None])
+                await self.link.send(["records", part, None, self._number])
                 part, size = [], 0
             part.append([blob, signature])
             size += len(blob)
-        await self.link.send(["records", part, through])
+        await self.link.send(["records", part, through, self._number])
         self._cursor, self._sent_at = join(self._cursor, through), time.monotonic()
 
     async def _receive(self) -> None:
@@ -116,6 +178,9 @@ class Exchange:
             "hello": self._on_hello,
             "have": self._on_have,
             "records": self._on_records,
+            "reset": self._on_reset,
+            "ask": self._on_ask,
+            "told": self._on_told,
         }
         while True:
             kind, *fields = await asyncio.wait_for(self.link.receive(), SILENCE)
@@ -129,17 +194,24 @@ class Exchange:
 
     def _on_hello(self, fields: list[Any]) -> None:
         (about,) = fields
-        self.their_about = {str(key): str(value)[:64] for key, value in list(about.items())[:16]}
+        self.their_about = {str(key): str(value)[:128] for key, value in list(about.items())[:16]}
 
     def _on_have(self, fields: list[Any]) -> None:
-        frontier, digest, publics = fields
-        self.theirs = _vector(frontier)
-        self._cursor = join({} if self._is_to_repeat(len(publics)) else self._cursor, self.theirs)
-        known = self.journal.members().values()
-        new = [one for one in publics if one not in known and self.trusted(one)]
-        if new:
-            self.journal.add_members(new)
-            self.strangers = 0
+        number, frontier, digest, members = fields
+        theirs = _vector(frontier)
+        if not isinstance(number, bytes) or not isinstance(digest, bytes) or type(members) is not int:
+            raise WireError("what a member says that it has is malformed")
+        if not self.is_full:
+            return
+        if not self.journal.acknowledge(member_id(self.link.public), number[:16], theirs, int(time.time())):
+            self._outbox.append(["reset", number])
+        own = self.journal.origin
+        if theirs.get(own, 0) == self.journal.frontier().get(own, 0):
+            self.journal.confirm()
+        self.theirs = theirs
+        anew, self._number = number != self._number, number  # another journal: what was sent to the old one is lost
+        self._cursor = join({} if self._is_to_repeat(members) or anew else self._cursor, theirs)
+        self.complete = self.complete or covers(self.journal.frontier(), theirs)
         self._compare(digest)
         self.heard()
         self._wake.set()
@@ -165,17 +237,77 @@ class Exchange:
             self._cursor = {}
 
     def _on_records(self, fields: list[Any]) -> None:
-        pairs, through = fields
-        members = {member: public for member, public in self.journal.members().items() if self.trusted(public)}
-        received = [one for blob, signature in pairs if (one := verify(blob, signature, members))]
-        self.strangers += len(pairs) - len(received)
-        reached = _vector(through) if through is not None else {}
-        changed = self.journal.merge(received, reached, members)
+        pairs, through, number = fields
+        if not self.is_full:
+            self._on_introduced(pairs)
+            return
+        received, about_members = self._verified(pairs)
+        whole = through is not None and number == self.journal.number
+        told = _vector(through) if through is not None else {}
+        reached = told if whole else {}
+        changed = self.journal.merge([*about_members, *received], reached, repair=self.differs)
         self._cursor = join(self._cursor, reached)
         self._acknowledge = self._acknowledge or through is not None
+        self.complete = self.complete or whole
         self._wake.set()
         if changed:
             self.changed(changed)
+
+    def _on_introduced(self, pairs: list[Any]) -> None:
+        self._limited += len(pairs)
+        if self._limited > 4 * LIMITED:
+            raise WireError("a member that is suspended or gone says too much")
+        _, about_members = self._verified(pairs)
+        changed = self.journal.merge(about_members, {})
+        if changed:
+            self.changed(changed)
+
+    def _verified(self, pairs: list[Any]) -> tuple[list[Signed], list[Signed]]:
+        """
+        Return the records that members have signed, and those about members apart.
+
+        These come first, and each of them may name the member that has signed the next.
+        """
+        publics = self.journal.group().publics()
+        received, about_members, unknown = [], [], 0
+        for blob, signature in pairs:
+            one = verify(blob, signature, publics)
+            if one is None:
+                unknown += 1
+            elif one.record.kind == groups.KIND:
+                about_members.append(one)
+                public = groups.facts(one.record).public
+                publics.setdefault(member_id(public), public)
+            else:
+                received.append(one)
+        self.strangers = self.strangers + unknown if unknown else 0
+        return received, about_members
+
+    def _on_reset(self, fields: list[Any]) -> None:
+        (number,) = fields
+        if self.is_full and number == self.journal.number:
+            self.journal.reset()
+            self.complete, self._cursor, self._acknowledge = False, {}, True
+            self.changed(set())
+            self._wake.set()
+
+    def _on_ask(self, fields: list[Any]) -> None:
+        number, what, about = fields
+        answer = self.answers.get(what)
+        try:
+            if answer is None or not self.is_full:
+                raise UnavailableError(f"this master does not answer {str(what)[:40]!r}")
+            told = [True, answer(self.link.public, about)]
+        except LogilabError as err:
+            told = [False, str(err)]
+        self._outbox.append(["told", number, told])
+        self._wake.set()
+
+    def _on_told(self, fields: list[Any]) -> None:
+        number, (done, told) = fields
+        waiting = self._asked.get(number)
+        if waiting and not waiting.done():
+            waiting.set_result((bool(done), told))
 
 
 def _vector(value: Any) -> dict[bytes, int]:

@@ -1,8 +1,9 @@
 """
 The journal of a member: its records, what it has applied and its own counter, in one SQLite file (WAL).
 
-A counter that was used is on the disk before the record leaves this machine. Each run that decides something begins a
-new incarnation, a random one: a journal that was lost or set back uses no counter for a second record.
+A counter that was used is on the disk before the record leaves this machine. A run that decides something before a peer
+has confirmed the highest counter begins a new incarnation, a random one: so does a journal that was lost or set back,
+and no counter is used for a second record.
 """
 
 from __future__ import annotations
@@ -10,15 +11,18 @@ from __future__ import annotations
 import hashlib
 import secrets
 import sqlite3
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgpack
 
 from saltext_logilab.errors import UnavailableError
 from saltext_logilab.identity import Identity
+from saltext_logilab.masters import group as groups
+from saltext_logilab.masters import keys
+from saltext_logilab.masters.group import Group
+from saltext_logilab.masters.notebook import SCHEMA, Notebook
 from saltext_logilab.masters.reconcile import Applied, Change
 from saltext_logilab.masters.records import (
     MEMBER_SIZE,
@@ -26,42 +30,37 @@ from saltext_logilab.masters.records import (
     Record,
     Signed,
     State,
+    Vector,
     concurrent,
     decode,
+    join,
     member_id,
     sign,
 )
 
-VERSION = 1
-_SCHEMA = """
-CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
-CREATE TABLE members (member BLOB PRIMARY KEY, public BLOB NOT NULL) WITHOUT ROWID;
+VERSION = 2
+_SCHEMA = f"""
+{SCHEMA}
 CREATE TABLE frontier (origin BLOB PRIMARY KEY, counter INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE records (
-    origin BLOB NOT NULL, counter INTEGER NOT NULL, subject TEXT NOT NULL, state TEXT NOT NULL,
+    origin BLOB NOT NULL, counter INTEGER NOT NULL, kind TEXT NOT NULL, subject TEXT NOT NULL, state TEXT NOT NULL,
     blob BLOB NOT NULL, signature BLOB NOT NULL, PRIMARY KEY (origin, counter)
 ) WITHOUT ROWID;
-CREATE INDEX records_subject ON records (subject);
-CREATE TABLE applied (
-    subject TEXT PRIMARY KEY, state TEXT NOT NULL, fingerprint TEXT NOT NULL, context BLOB NOT NULL
-) WITHOUT ROWID;
-CREATE TABLE reports (
-    subject TEXT NOT NULL, kind TEXT NOT NULL, detail TEXT NOT NULL, at INTEGER NOT NULL, PRIMARY KEY (subject, kind)
-) WITHOUT ROWID;
+CREATE INDEX records_subject ON records (kind, subject);
+"""
+
+FRESH = "fresh"
+"""
+The note of a journal that is new, or was set back: ``due`` until a peer has told what it knows, so that nothing is
+decided before; ``adopt``: afterwards all that this key store alone holds becomes records; else an operator is asked.
 """
 
 
-@dataclass(frozen=True)
-class Report:
-    """Something that an operator should know about a subject: its kind, a sentence, and when it was first seen."""
-
-    subject: str
-    kind: str
-    detail: str
-    at: int
+class DamagedError(UnavailableError):
+    """The file is no journal, or a damaged one."""
 
 
-class Journal:
+class Journal(Notebook):
     """What one member knows; to be opened for writing by one process at a time."""
 
     def __init__(self, path: Path, identity: Identity | None = None) -> None:
@@ -70,12 +69,15 @@ class Journal:
 
         Without an identity it is opened for reading only, and not made.
 
-        :raises UnavailableError: it is missing, damaged, of a newer version or cannot be written.
+        :raises DamagedError: it is damaged.
+        :raises UnavailableError: it is missing, of another version or cannot be written.
         """
         self.path = path
         self._identity = identity
         self._sum = 0
-        self._fresh = True
+        self._confirmed = False
+        self._run = b""
+        self._group: Group | None = None
         try:
             if identity is None:
                 self._db = sqlite3.connect(f"file:{path}?mode=ro", uri=True, isolation_level=None)
@@ -84,9 +86,14 @@ class Journal:
                 path.touch(mode=0o600)
                 self._db = sqlite3.connect(path, isolation_level=None)
             self._prepare()
-            self._sum = sum(_weight(*row) for row in self._db.execute("SELECT blob, signature FROM records"))
-        except (OSError, sqlite3.Error) as err:
+            rows = self._db.execute("SELECT kind, state, blob, signature FROM records")
+            self._sum = sum(_weight(*row) for row in rows)
+        except sqlite3.OperationalError as err:
             raise UnavailableError(f"the journal {path} cannot be opened: {err}") from err
+        except sqlite3.DatabaseError as err:
+            raise DamagedError(f"the journal {path} cannot be opened: {err}") from err
+        except OSError as err:
+            raise UnavailableError(f"the journal {path} cannot be opened: {err.strerror}") from err
 
     def close(self) -> None:
         """Close the file."""
@@ -95,10 +102,13 @@ class Journal:
     def _prepare(self) -> None:
         self._db.execute("PRAGMA busy_timeout = 5000")
         (version,) = self._db.execute("PRAGMA user_version").fetchone()
-        if version > VERSION or (self._identity is None and version == 0):
+        if version not in (0, VERSION) or (self._identity is None and version == 0):
             raise UnavailableError(f"the journal {self.path} has version {version}, this program knows {VERSION}")
         if self._identity is None:
             return
+        (found,) = self._db.execute("PRAGMA quick_check(1)").fetchone()
+        if found != "ok":
+            raise DamagedError(f"the journal {self.path} is damaged: {found}")
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = NORMAL")
         if version == 0:
@@ -106,6 +116,7 @@ class Journal:
                 for statement in filter(str.strip, _SCHEMA.split(";")):
                     self._db.execute(statement)
                 self._set("incarnation", _incarnation())
+                self._set("journal", secrets.token_bytes(MEMBER_SIZE))
                 self._db.execute(f"PRAGMA user_version = {VERSION}")
 
     @contextmanager
@@ -118,7 +129,7 @@ class Journal:
             yield
             self._db.execute("COMMIT")
         except BaseException:
-            self._sum = before
+            self._sum, self._group = before, None
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
             raise
@@ -137,87 +148,186 @@ class Journal:
         """The origin under which this journal's own records are made: member and incarnation, 12 bytes."""
         return member_id(self.identity.public) + self._get("incarnation")
 
-    def add_members(self, publics: Iterable[bytes]) -> None:
-        """Note the raw public keys of members: records that they have signed can be verified then."""
-        with self._transaction():
-            self._db.executemany(
-                "INSERT OR IGNORE INTO members VALUES (?, ?)", [(member_id(one), one) for one in publics]
-            )
+    @property
+    def number(self) -> bytes:
+        """A random number of this journal; a lost one is followed by one with another number."""
+        return self._get("journal")
 
-    def members(self) -> dict[bytes, bytes]:
-        """Return the raw public keys of the members by their short name."""
-        return dict(self._db.execute("SELECT member, public FROM members"))
+    @property
+    def founder(self) -> bytes:
+        """The raw public key of the group's founder; empty when this master is in no group."""
+        return self._get("founder")
+
+    def enter(self, founder: bytes) -> None:
+        """Note the group's founder: from now on this is a journal of that group."""
+        with self._transaction(durable=True):
+            self._set("founder", founder)
+        self._group = None
+
+    def dissolve(self) -> None:
+        """Forget the group and all that was decided in it, before another one is joined."""
+        with self._transaction(durable=True):
+            for table in ("records", "frontier", "applied", "reports", "acknowledged", "invites"):
+                self._db.execute(f"DELETE FROM {table}")  # noqa: S608 - constants
+            self._set("founder", b"")
+            self._set("incarnation", _incarnation())
+            self._set("journal", secrets.token_bytes(MEMBER_SIZE))
+            self._sum = 0
+        self._group = None
+
+    def group(self) -> Group:
+        """Return the group as the records about members tell it; empty when this master is in none."""
+        if self._group is None:
+            rows = self._db.execute("SELECT blob FROM records WHERE kind = ?", (groups.KIND,)).fetchall()
+            founder = self.founder
+            self._group = groups.evaluate(founder, [decode(blob) for (blob,) in rows]) if founder else Group({})
+        return self._group
 
     # -- records -------------------------------------------------------------------------------------------------------
 
-    def originate(self, changes: Iterable[Change], at: int) -> dict[str, Applied]:
+    def confirm(self) -> None:
+        """Say that a peer has confirmed this journal's highest counter: it goes on from there."""
+        self._confirmed = True
+
+    def originate(self, changes: Iterable[Change], at: int, *, shown: bool = True) -> dict[str, Applied]:
         """
         Make a signed record of each of ``changes`` and keep it.
 
-        Returns, once all is on the disk, what the key store shows by that: a next decision is made knowing this one.
+        Returns, once all is on the disk, what the key store shows by that (when it does, ``shown``): a next decision is
+        made knowing this one.
         """
         made = []
         with self._transaction(durable=True):
-            if self._fresh:  # nobody can tell whether this file was set back: the counters of former runs are not used
+            if not self._confirmed:  # nobody can tell whether this file was set back: its counters are not used
                 self._set("incarnation", _incarnation())
-            origin = self.origin
+            origin = self._run = self.origin
             row = self._db.execute("SELECT counter FROM frontier WHERE origin = ?", (origin,)).fetchone()
             counter = row[0] if row else 0
-            for change in changes:
+            for one in changes:
                 counter += 1
-                record = Record(
-                    change.subject, change.state, change.fingerprint, change.pem, origin, counter, change.context, at
-                )
-                made.append(sign(record, self.identity))
+                made.append(sign(self._record(one, origin, counter, at), self.identity))
             self._merge(made)
             self._advance({origin: counter})
-            shown = {r.subject: Applied(r.state, r.fingerprint, r.vector) for r in (one.record for one in made)}
-            self._note(shown)
-        self._fresh = False
-        return shown
+            noted = {r.subject: Applied(r.state, r.fingerprint, r.vector) for r in (one.record for one in made)}
+            if shown:
+                self._note(noted)
+        self._confirmed = True
+        return noted
 
-    def merge(self, received: Iterable[Signed], through: Mapping[bytes, int], members: Container[bytes]) -> set[str]:
+    def _record(self, change: Change, origin: bytes, counter: int, at: int) -> Record:
+        """
+        Return the record of ``change``.
+
+        What follows the settlement of a conflict settles it, too. And who decides about a key of which nothing is left
+        here does so knowing of the tombstones that were dropped: others may still have them.
+        """
+        known = self.records([change.subject], change.kind).get(change.subject, ())
+        settles = change.settles or any(
+            one.settles and change.context.get(one.origin, 0) >= one.counter for one in known
+        )
+        alone = change.kind == keys.KIND and all(one.fingerprint != change.fingerprint for one in known)
+        context = join(change.context, self._dropped()) if alone else change.context
+        return Record(
+            change.kind, change.subject, change.state, change.fingerprint, change.value, origin, counter,
+            context, at, settles, change.actor,
+        )  # fmt: skip
+
+    def merge(self, received: Iterable[Signed], through: Vector, *, repair: bool = False) -> set[str]:
         """
         Add records of others that were verified; return the subjects that have changed.
 
+        Records that do not count (their origin has left, or was evicted before) are passed over, and so are those
+        whose counter was known already: they are superseded here.
+
         :param through: up to which counter of each origin all is known now.
-        :param members: the members whose records were not refused: only their origins are noted.
+        :param repair: take what was known before all the same: the records of two members have been found to differ.
         """
         with self._transaction():
-            changed = self._merge(received)
-            self._advance({origin: n for origin, n in through.items() if origin[:MEMBER_SIZE] in members})
+            received, frontier, group = list(received), self.frontier(), self.group()
+            news = [one for one in received if repair or one.record.counter > frontier.get(one.record.origin, 0)]
+            doubles = [one for one in received if one not in news and self._is_other(one)]
+            about_members = [one for one in news if one.record.kind == groups.KIND]
+            changed = self._merge(about_members)
+            if about_members:
+                self._group, group = None, self.group()
+                changed |= self._purge(group)
+            rest = [one for one in (*news, *doubles) if one.record.kind != groups.KIND]
+            changed |= self._merge(one for one in rest if group.permits(*one.record.dot))
+            self._advance(self._reached(through, group))
         return changed
 
-    def records(self, subjects: Iterable[str] | None = None) -> dict[str, list[Record]]:
-        """Return the concurrent records by subject, of ``subjects`` or of all."""
+    def _reached(self, through: Vector, group: Group) -> dict[bytes, int]:
+        """Return what of ``through`` was not refused: of a member that is gone up to its last counter."""
+        reached = {}
+        for origin, counter in through.items():
+            member = group.members.get(origin[:MEMBER_SIZE])
+            if member:
+                reached[origin] = counter if member.is_active else min(counter, member.last.get(origin, 0))
+        return {origin: counter for origin, counter in reached.items() if counter}
+
+    def _purge(self, group: Group) -> set[str]:
+        """
+        Drop the records that do not count any more; return their subjects.
+
+        What they have superseded is not here any more: everything is asked of the peers again.
+        """
+        rows = self._db.execute("SELECT origin, counter, kind, subject, state, blob, signature FROM records").fetchall()
+        gone = [row for row in rows if row[2] != groups.KIND and not group.permits(row[0], row[1])]
+        for origin, counter, kind, _, state, blob, signature in gone:
+            self._db.execute("DELETE FROM records WHERE origin = ? AND counter = ?", (origin, counter))
+            self._sum -= _weight(kind, state, blob, signature)
+        if gone:
+            self._forget_frontier()
+        return {row[3] for row in gone}
+
+    def _forget_frontier(self) -> None:
+        own = self.origin
+        self._db.execute("DELETE FROM frontier WHERE origin != ?", (own,))
+        self._set("journal", secrets.token_bytes(MEMBER_SIZE))
+
+    def reset(self) -> None:
+        """
+        Begin anew, because this journal was set back: drop what others can tell again, and decide nothing before.
+
+        What this run has decided is kept, and what was applied to the key store: it tells a key that was accepted here
+        from one that came since.
+        """
+        with self._transaction(durable=True):
+            self._db.execute("DELETE FROM records WHERE kind != ? AND origin != ?", (groups.KIND, self._run))
+            self._set("incarnation", _incarnation())
+            self._forget_frontier()
+            self._set(f"note {FRESH}", self.note(FRESH) or b"due")
+            rows = self._db.execute("SELECT kind, state, blob, signature FROM records")
+            self._sum = sum(_weight(*row) for row in rows)
+
+    def records(self, subjects: Iterable[str] | None = None, kind: str = keys.KIND) -> dict[str, list[Record]]:
+        """Return the concurrent records of ``kind`` by subject, of ``subjects`` or of all."""
         if subjects is None:
-            rows = self._db.execute("SELECT subject, blob FROM records").fetchall()
+            rows = self._db.execute("SELECT subject, blob FROM records WHERE kind = ?", (kind,)).fetchall()
         else:
-            query = "SELECT subject, blob FROM records WHERE subject = ?"
-            rows = [row for subject in subjects for row in self._db.execute(query, (subject,))]
+            query = "SELECT subject, blob FROM records WHERE kind = ? AND subject = ?"
+            rows = [row for subject in subjects for row in self._db.execute(query, (kind, subject))]
         found: dict[str, list[Record]] = {}
         for subject, blob in rows:
             found.setdefault(subject, []).append(decode(blob))
         return found
 
-    def beyond(self, frontier: Mapping[bytes, int]) -> Iterator[tuple[bytes, bytes]]:
-        """Yield blob and signature of the records that ``frontier`` does not cover."""
+    def beyond(self, frontier: Vector, kind: str | None = None) -> Iterator[tuple[bytes, bytes]]:
+        """Yield blob and signature of the records (of ``kind``) that ``frontier`` lacks, those about members first."""
+        yield from self._beyond(frontier, f"kind = '{groups.KIND}'")
+        if kind is None:
+            yield from self._beyond(frontier, f"kind != '{groups.KIND}'")
+
+    def _beyond(self, frontier: Vector, where: str) -> Iterator[tuple[bytes, bytes]]:
         for (origin,) in self._db.execute("SELECT DISTINCT origin FROM records").fetchall():
-            yield from self._db.execute(
-                "SELECT blob, signature FROM records WHERE origin = ? AND counter > ? ORDER BY counter",
-                (origin, frontier.get(origin, 0)),
-            ).fetchall()
+            query = f"SELECT blob, signature FROM records WHERE origin = ? AND counter > ? AND {where} ORDER BY counter"  # noqa: S608 - a constant
+            yield from self._db.execute(query, (origin, frontier.get(origin, 0))).fetchall()
 
     def frontier(self) -> dict[bytes, int]:
-        """
-        Return up to which counter of each origin this journal knows all that is not superseded.
+        """Return up to which counter of each origin this journal knows all that is not superseded."""
+        return dict(self._db.execute("SELECT origin, counter FROM frontier"))
 
-        Origins of which everything is superseded are left out: there is nothing of them to send.
-        """
-        query = "SELECT origin, counter FROM frontier WHERE origin IN (SELECT DISTINCT origin FROM records)"
-        return dict(self._db.execute(query))
-
-    def count_beyond(self, frontier: Mapping[bytes, int]) -> int:
+    def count_beyond(self, frontier: Vector) -> int:
         """Return the number of records that ``frontier`` does not cover."""
         origins = self._db.execute("SELECT DISTINCT origin FROM records").fetchall()
         query = "SELECT COUNT(*) FROM records WHERE origin = ? AND counter > ?"
@@ -225,29 +335,85 @@ class Journal:
 
     def digest(self) -> bytes:
         """
-        Return 32 bytes over the records: two journals with the same records have the same ones.
+        Return 32 bytes over the records: two journals with the same frontier and the same records have the same ones.
 
-        It is the sum of their SHA-256, so that it follows each change without a look at the other records.
+        It is the sum of their SHA-256, so that it follows each change without a look at the other records. Tombstones
+        are not in it: each member drops them by itself, once all have acknowledged them.
         """
         return (self._sum % 2**256).to_bytes(32, "big")
 
     def counts(self) -> dict[str, int]:
-        """Return the number of records by state."""
-        counts = {state.value: 0 for state in State}
-        counts.update(self._db.execute("SELECT state, COUNT(*) FROM records GROUP BY state"))
+        """Return the number of records about keys by state."""
+        counts = {state.value: 0 for state in keys.STATES}
+        query = "SELECT state, COUNT(*) FROM records WHERE kind = ? GROUP BY state"
+        counts.update(self._db.execute(query, (keys.KIND,)))
         return counts
 
+    def collect(self) -> int:
+        """
+        Drop the tombstones that every active member has acknowledged; return their number.
+
+        Not before all that those members had decided until then is here: it could be about the same key. One that
+        stands against a concurrent decision stays.
+        """
+        own = member_id(self.identity.public)
+        others = [short for short in self.group().active() if short != own]
+        known, acknowledged = self.frontier(), self.acknowledged()
+        if any(short not in acknowledged for short in others):
+            return 0
+        seen = [acknowledged[short].frontier for short in others]
+        if any(known.get(origin, 0) < counter for one in seen for origin, counter in one.items()):
+            return 0
+        query = "SELECT origin, counter, subject FROM records WHERE kind = ? AND state = ?"
+        rows = self._db.execute(query, (keys.KIND, State.DELETED.value)).fetchall()
+        due = [row for row in rows if all(one.get(row[0], 0) >= row[1] for one in seen) and self._is_alone(row[2])]
+        if due:
+            with self._transaction():
+                self._db.executemany("DELETE FROM records WHERE origin = ? AND counter = ?", [row[:2] for row in due])
+                dropped = join(self._dropped(), *({origin: counter} for origin, counter, _ in due))
+                self._set("dropped", msgpack.packb(dropped))
+                subjects = [(row[2], State.DELETED.value) for row in due]
+                self._db.executemany("DELETE FROM applied WHERE subject = ? AND state = ?", subjects)
+        return len(due)
+
+    def _dropped(self) -> dict[bytes, int]:
+        """Return the highest counter, by origin, of the tombstones that were dropped."""
+        packed = self._get("dropped")
+        return dict(msgpack.unpackb(packed, strict_map_key=False)) if packed else {}
+
+    def _is_alone(self, subject: str) -> bool:
+        """Say whether all records about ``subject`` are about different keys."""
+        prints = [one.fingerprint for one in self.records([subject]).get(subject, ())]
+        return len(prints) == len(set(prints))
+
     def _merge(self, received: Iterable[Signed]) -> set[str]:
-        incoming: dict[str, list[Signed]] = {}
+        incoming: dict[tuple[str, str], list[Signed]] = {}
         for one in received:
-            incoming.setdefault(one.record.subject, []).append(one)
+            incoming.setdefault((one.record.kind, one.record.subject), []).append(one)
         changed = set()
-        for subject, arrivals in incoming.items():
-            rows = self._db.execute("SELECT blob, signature FROM records WHERE subject = ?", (subject,)).fetchall()
+        for (kind, subject), arrivals in incoming.items():
+            query = "SELECT blob, signature FROM records WHERE kind = ? AND subject = ?"
+            rows = self._db.execute(query, (kind, subject)).fetchall()
             present = [Signed(decode(blob), blob, signature) for blob, signature in rows]
             if self._keep(present, _winners([*present, *arrivals])):
                 changed.add(subject)
+            self._report_doubles([*present, *arrivals])
         return changed
+
+    def _report_doubles(self, candidates: list[Signed]) -> None:
+        """Report a member that has given one counter to two decisions."""
+        by_dot: dict[tuple[bytes, int], Signed] = {}
+        for one in candidates:
+            first = by_dot.setdefault(one.record.dot, one)
+            if first.blob != one.blob:
+                name = one.record.origin[:MEMBER_SIZE]
+                member = self.group().members.get(name)
+                said = sorted({first.record.state.value, one.record.state.value})
+                detail = (
+                    f"{member.name if member else name.hex()} has made two decisions ({' and '.join(said)}) under one"
+                    " counter: its journal was copied, or it lies; the more restrictive one counts"
+                )
+                self._report(one.record.subject, "double", detail, one.record.at)
 
     def _keep(self, present: list[Signed], kept: list[Signed]) -> bool:
         """Replace the records ``present`` of one subject by ``kept``; say whether that changes anything."""
@@ -255,100 +421,47 @@ class Journal:
         new -= {one.blob for one in kept if one.blob not in old and self._is_taken(one.record)}
         gone = [one for one in present if one.blob not in new and new]
         for one in gone:
-            dot = (one.record.origin, one.record.counter)
-            self._db.execute("DELETE FROM records WHERE origin = ? AND counter = ?", dot)
-            self._sum -= _weight(one.blob, one.signature)
+            self._db.execute("DELETE FROM records WHERE origin = ? AND counter = ?", one.record.dot)
+            self._sum -= _weight(one.record.kind, one.record.state.value, one.blob, one.signature)
         come = [one for one in kept if one.blob in new - old]
         for one in come:
             r = one.record
-            row = (r.origin, r.counter, r.subject, r.state.value, one.blob, one.signature)
-            self._db.execute("INSERT INTO records VALUES (?, ?, ?, ?, ?, ?)", row)
-            self._sum += _weight(one.blob, one.signature)
+            row = (r.origin, r.counter, r.kind, r.subject, r.state.value, one.blob, one.signature)
+            self._db.execute("INSERT INTO records VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+            self._sum += _weight(r.kind, r.state.value, one.blob, one.signature)
+            self._remember(r)
+            if r.kind == groups.KIND:
+                self._group = None
         return bool(gone or come)
 
     def _is_taken(self, record: Record) -> bool:
         """Say whether a member has used the record's counter for another subject, against the rules: that one stays."""
-        query = "SELECT subject FROM records WHERE origin = ? AND counter = ?"
-        row = self._db.execute(query, (record.origin, record.counter)).fetchone()
-        return row is not None and row[0] != record.subject
+        query = "SELECT kind, subject FROM records WHERE origin = ? AND counter = ?"
+        row = self._db.execute(query, record.dot).fetchone()
+        return row is not None and row != (record.kind, record.subject)
 
-    def _advance(self, through: Mapping[bytes, int]) -> None:
+    def _is_other(self, one: Signed) -> bool:
+        """Say whether another record stands under the counter of ``one``."""
+        query = "SELECT blob FROM records WHERE origin = ? AND counter = ?"
+        row = self._db.execute(query, one.record.dot).fetchone()
+        return row is not None and row[0] != one.blob
+
+    def _advance(self, through: Vector) -> None:
         self._db.executemany(
             "INSERT INTO frontier VALUES (?1, ?2) ON CONFLICT (origin) DO UPDATE SET counter = MAX(counter, ?2)",
             [(origin, counter) for origin, counter in through.items() if len(origin) == ORIGIN_SIZE],
         )
 
-    # -- what was applied, and what to report --------------------------------------------------------------------------
-
-    def applied(self, subjects: Iterable[str] | None = None) -> dict[str, Applied]:
-        """Return what was last applied to the key store, by subject, of ``subjects`` or of all."""
-        query = "SELECT subject, state, fingerprint, context FROM applied"
-        if subjects is None:
-            rows = self._db.execute(query).fetchall()
-        else:
-            rows = [row for one in subjects for row in self._db.execute(f"{query} WHERE subject = ?", (one,))]
-        return {
-            subject: Applied(State(state), fingerprint, msgpack.unpackb(context, strict_map_key=False))
-            for subject, state, fingerprint, context in rows
-        }
-
-    def set_applied(self, applied: Mapping[str, Applied]) -> None:
-        """Note what has been applied."""
-        with self._transaction():
-            self._note(applied)
-
-    def _note(self, applied: Mapping[str, Applied]) -> None:
-        rows = [
-            (key, one.state.value, one.fingerprint, msgpack.packb(dict(one.context))) for key, one in applied.items()
-        ]
-        self._db.executemany("REPLACE INTO applied VALUES (?, ?, ?, ?)", rows)
-
-    def report(self, subject: str, kind: str, detail: str, at: int) -> bool:
-        """Note something to report; return False when the same stands there already."""
-        row = self._db.execute("SELECT detail FROM reports WHERE subject = ? AND kind = ?", (subject, kind)).fetchone()
-        if row == (detail,):
-            return False
-        with self._transaction():
-            self._db.execute("REPLACE INTO reports VALUES (?, ?, ?, ?)", (subject, kind, detail, at))
-        return True
-
-    def settle(self, subject: str, kind: str) -> None:
-        """Take a report back: it is no longer so."""
-        if self._db.execute("SELECT 1 FROM reports WHERE subject = ? AND kind = ?", (subject, kind)).fetchone():
-            with self._transaction():
-                self._db.execute("DELETE FROM reports WHERE subject = ? AND kind = ?", (subject, kind))
-
-    def reports(self) -> list[Report]:
-        """Return all that stands reported, by kind and subject."""
-        return [Report(*row) for row in self._db.execute("SELECT * FROM reports ORDER BY kind, subject")]
-
-    # -- notes of the rounds -------------------------------------------------------------------------------------------
-
-    def note(self, name: str) -> bytes:
-        """Return the note ``name``; empty when there is none."""
-        row = self._db.execute("SELECT value FROM meta WHERE name = ?", (f"note {name}",)).fetchone()
-        return bytes(row[0]) if row else b""
-
-    def set_note(self, name: str, value: bytes) -> None:
-        """Keep ``value`` as the note ``name``."""
-        if self.note(name) != value:
-            with self._transaction():
-                self._set(f"note {name}", value)
-
-    def forget_applied(self, subjects: Iterable[str]) -> None:
-        """Take back that something was applied for ``subjects``: the key store has lost it."""
-        with self._transaction():
-            self._db.executemany("DELETE FROM applied WHERE subject = ?", [(one,) for one in subjects])
-
-    def _get(self, name: str) -> bytes:
-        (value,) = self._db.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
-        return bytes(value)
-
-    def _set(self, name: str, value: bytes) -> None:
-        self._db.execute("REPLACE INTO meta VALUES (?, ?)", (name, value))
+    def latest(self) -> dict[bytes, int]:
+        """Return the version vector of all that this journal knows: the context of a decision about the group."""
+        return join(
+            self.frontier(), *(one.vector for group in self.records(None, groups.KIND).values() for one in group)
+        )
 
 
-def _weight(blob: bytes, signature: bytes) -> int:
+def _weight(kind: str, state: str, blob: bytes, signature: bytes) -> int:
+    if kind == keys.KIND and state == State.DELETED.value:
+        return 0
     return int.from_bytes(hashlib.sha256(blob + signature).digest(), "big")
 
 
@@ -366,6 +479,6 @@ def _winners(candidates: list[Signed]) -> list[Signed]:
     rank = list(State)
     by_dot: dict[tuple[bytes, int], Signed] = {}
     for one in sorted(candidates, key=lambda each: (-rank.index(each.record.state), each.digest)):
-        by_dot.setdefault((one.record.origin, one.record.counter), one)
+        by_dot.setdefault(one.record.dot, one)
     kept = concurrent(one.record for one in by_dot.values())
-    return [by_dot[record.origin, record.counter] for record in kept]
+    return [by_dot[record.dot] for record in kept]

@@ -14,12 +14,13 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from asyncinotify import Inotify, Mask
 
 from saltext_logilab.errors import UnavailableError
-from saltext_logilab.masters.records import Key, State, is_minion_id, parse_key
+from saltext_logilab.masters.keys import Key, is_minion_id, parse_key
+from saltext_logilab.masters.records import State
 
 # In this order a key in two directories is read, as Salt does: a rejected one is never taken for accepted.
 _DIRECTORIES = {"rejected": "minions_rejected", "pending": "minions_pre", "accepted": "minions"}
@@ -182,6 +183,8 @@ class KeyDirectories:
                 self._write(target, key.pem)
             for other in others:
                 (self._pki / other / minion).unlink(missing_ok=True)
+            if self._current(_DENIED, minion) == key:  # it was denied for another one in its place
+                (self._pki / _DENIED / minion).unlink(missing_ok=True)
         except OSError as err:
             raise UnavailableError(f"the key of {minion!r} cannot be written: {err.strerror}") from err
 
@@ -218,6 +221,19 @@ class KeyDirectories:
     def is_denied(self, minion: str) -> bool:
         """Say whether a key of ``minion`` is among the denied ones."""
         return is_minion_id(minion) and (self._pki / _DENIED / minion).exists()
+
+    def waiting(self, limit: int) -> dict[str, Any]:
+        """
+        Return the keys that are pending or denied here: by state their number, and at most ``limit`` of them by id.
+
+        :raises UnavailableError: they cannot be read.
+        """
+        found = {}
+        for state, folder in (("pending", _DIRECTORIES["pending"]), ("denied", _DENIED)):
+            keys = [(name, key) for name, key in self._folder(folder) if key]
+            shown = {name: key.fingerprint for name, key in sorted(keys)[:limit]}
+            found[state] = {"count": len(keys), "keys": shown}
+        return found
 
     def _look(self, minion: str) -> Held | None:
         keys: dict[str, Key | None] = {}

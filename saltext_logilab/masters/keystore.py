@@ -22,10 +22,16 @@ import salt.utils.event
 import salt.version
 from salt.exceptions import SaltException
 
+try:
+    from salt.utils import resource_registry
+except ImportError:  # Salt 3006 and 3007 know no resources
+    resource_registry = None
+
 from saltext_logilab import __version__
 from saltext_logilab.errors import UnavailableError
 from saltext_logilab.masters.keydirs import Held, KeyDirectories
-from saltext_logilab.masters.records import Key, State, is_minion_id, parse_key
+from saltext_logilab.masters.keys import Key, is_minion_id, parse_key
+from saltext_logilab.masters.records import State
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +68,23 @@ class KeyCache:
     def is_denied(self, minion: str) -> bool:
         """Say whether a key of ``minion`` is among the denied ones."""
         return is_minion_id(minion) and bool(self._cache.fetch(_DENIED, minion))
+
+    def waiting(self, limit: int) -> dict[str, Any]:
+        """
+        Return the keys that are pending or denied here: by state their number, and at most ``limit`` of them by id.
+
+        :raises UnavailableError: they cannot be read.
+        """
+        pending = {minion: held.fingerprint for minion, held in self.scan().items() if held.state == "pending"}
+        try:
+            denied = {one: self._cache.fetch(_DENIED, one) for one in filter(is_minion_id, self._cache.list(_DENIED))}
+        except (SaltException, OSError) as err:
+            raise UnavailableError(f"the denied keys cannot be read: {err}") from err
+        prints = {one: key.fingerprint for one, pems in denied.items() for pem in pems if (key := parse_key(pem))}
+        return {
+            state: {"count": len(keys), "keys": dict(sorted(keys.items())[:limit])}
+            for state, keys in (("pending", pending), ("denied", prints))
+        }
 
     async def follow(self, hint: Callable[[str], None]) -> None:
         """Call ``hint`` with the id that each event about a key names, until cancelled."""
@@ -139,10 +162,30 @@ class MasterSurroundings:
         self._opts = opts
         self.versions = {"salt": salt.version.__version__, "logilab": __version__}
 
-    def forget(self) -> None:
-        """Drop the cached data of minions without a key, and have the AES key rotated, as ``salt-key -d`` does."""
+    def master_key(self) -> str:
+        """Return the fingerprint of this master's public key, as ``salt-key -F`` shows it."""
+        pki = Path(self._opts["pki_dir"])
+        for name in ("master.pub", f"{self._opts['id'].removesuffix('_master')}.pub"):
+            try:
+                key = parse_key((pki / name).read_text(encoding="ascii", errors="replace"))
+            except OSError:
+                continue
+            if key:
+                return key.fingerprint
+        raise UnavailableError(f"this master has no public key in {pki} yet: start the master once")
+
+    def forget(self, minions: Iterable[str]) -> None:
+        """
+        Drop what the master keeps of minions without a key, and have the AES key rotated, as ``salt-key -d`` does.
+
+        Their sessions and their resources, which Salt 3008 leaves behind, go too.
+        """
         with salt.key.get_key(self._opts) as keys:
             keys.check_minion_cache()
+        for minion in filter(is_minion_id, minions):
+            (Path(self._opts["cachedir"]) / "sessions" / minion).unlink(missing_ok=True)
+            if resource_registry:
+                resource_registry.get_registry(self._opts).unregister_minion(minion)
         if self._opts.get("rotate_aes_key"):
             request = {"cachedir": self._opts["cachedir"], "user": self._opts["user"], "master_id": self._opts["id"]}
             known = inspect.signature(salt.crypt.dropfile).parameters  # 3006 knows no master_id

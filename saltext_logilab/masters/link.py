@@ -2,9 +2,10 @@
 Links between members: TLS 1.3, each side known by the fingerprint of its Ed25519 identity, no certificate authority.
 
 The listening side shows a self-signed certificate of its identity; the dialling side compares its fingerprint with the
-configured one. Then the listening side sends a nonce, and the dialling side signs it together with the listener's
+expected one. Then the listening side sends a nonce, and the dialling side signs it together with the listener's
 public key: so a signature is worth nothing to anybody else and at no other time. What travels later is encrypted and
-ordered by TLS. A message is four bytes of length (big endian) and that many bytes of msgpack.
+ordered by TLS. Who is no member yet says that it comes with an invite; it may say no more than one sentence before the
+invite is proven. A message is four bytes of length (big endian) and that many bytes of msgpack.
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ import datetime
 import logging
 import os
 import secrets
+import socket
 import ssl
 import tempfile
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,11 +39,16 @@ log = logging.getLogger(__name__)
 MESSAGE_LIMIT = 1024 * 1024
 GREETING_LIMIT = 1024
 HANDSHAKE_TIMEOUT = 10.0
-PROTOCOL = 1
+DIAL_TIMEOUT = 3.0  # a lost SYN is sent again after 1 s, then after 2 s: a new attempt is quicker
+DEAD_AFTER = 5.0
+PROTOCOL = 2
+MEMBER, INVITED = "member", "invited"
 STRANGERS = 16
 CONNECTIONS = 128
 
-_DOMAIN = b"saltext-logilab masters link 1\0"
+_DOMAIN = b"saltext-logilab masters link 2\0"
+
+Serve = Callable[["Link"], Awaitable[None]]
 
 
 @dataclass
@@ -102,18 +109,27 @@ class Doors:
         self._client.verify_mode = ssl.CERT_NONE  # the fingerprint is compared instead, before anything is said
 
     async def listen(
-        self, address: Address, allowed: Collection[str], serve: Callable[[Link], Awaitable[None]]
+        self, address: Address, allowed: Callable[[bytes], bool], serve: Serve, invited: Serve
     ) -> asyncio.Server:
         """
-        Listen at ``address`` and serve each link with a member whose fingerprint is in ``allowed``.
+        Listen at ``address``.
 
+        :param allowed: says whether a raw public key is one of a member.
+        :param serve: serves a link with a member.
+        :param invited: serves one with a stranger who says that it has an invite, for some seconds.
         :raises UnavailableError: the address is in use or is none of this machine.
         """
 
         async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             try:
                 async with self._strangers:
-                    link = await asyncio.wait_for(self._welcome(reader, writer, allowed), HANDSHAKE_TIMEOUT)
+                    link, purpose = await asyncio.wait_for(self._welcome(reader, writer), HANDSHAKE_TIMEOUT)
+                    if purpose == INVITED:
+                        await asyncio.wait_for(invited(link), HANDSHAKE_TIMEOUT)
+                        return
+                    if not allowed(link.public):
+                        raise WireError("a stranger has called")
+                    await link.send([PROTOCOL])
                 await serve(link)
             except (OSError, EOFError, WireError, asyncio.TimeoutError):
                 pass  # strangers and port scanners: nothing to tell, nothing to keep
@@ -143,60 +159,65 @@ class Doors:
             task.cancel()
         await asyncio.gather(*self._serving, return_exceptions=True)
 
-    async def dial(self, address: Address, expected: str) -> Link:
+    async def dial(self, address: Address, expected: str, purpose: str = MEMBER) -> Link:
         """
-        Connect to the member at ``address``.
+        Connect to the member at ``address``, as another member or with an invite.
 
         :raises UnavailableError: nobody answers there.
         :raises WireError: who answers has not the fingerprint ``expected``, or speaks another protocol.
         """
         try:
             opening = asyncio.open_connection(address.host, address.port, ssl=self._client)
-            reader, writer = await asyncio.wait_for(opening, HANDSHAKE_TIMEOUT)
+            reader, writer = await asyncio.wait_for(opening, DIAL_TIMEOUT)
         except (OSError, asyncio.TimeoutError) as err:
             number = getattr(err, "errno", None)
             reason = os.strerror(number).lower() if number else str(err) or "no answer in time"
             raise UnavailableError(f"{address} does not answer: {reason}") from err
         try:
-            return await asyncio.wait_for(self._greet(reader, writer, address, expected), HANDSHAKE_TIMEOUT)
+            return await asyncio.wait_for(self._greet(reader, writer, address, expected, purpose), HANDSHAKE_TIMEOUT)
         except (OSError, EOFError, asyncio.TimeoutError) as err:
             writer.transport.abort()
-            raise UnavailableError(f"{address} has not let this master in: is it one of its peers?") from err
+            raise UnavailableError(f"{address} has not let this master in: is this master in its group?") from err
         except BaseException:
             writer.transport.abort()
             raise
 
     async def _greet(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, address: Address, expected: str
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, address: Address, expected: str, purpose: str
     ) -> Link:
         public = _public_key(writer.get_extra_info("ssl_object").getpeercert(binary_form=True))
         if fingerprint(public) != expected:
             raise WireError(f"{address} has the fingerprint {fingerprint(public)}, not {expected}: it is not trusted")
         link = Link(public, reader, writer)
+        _die_soon(writer)
         protocol, nonce = await _fields(link, [int, bytes])
         if protocol != PROTOCOL:
             raise WireError(f"{address} speaks protocol {protocol}, this master {PROTOCOL}")
         signature = self._identity.key.sign(_DOMAIN + public + nonce)
-        await link.send([PROTOCOL, self._identity.public, signature])
-        await _fields(link, [int])
+        await link.send([PROTOCOL, self._identity.public, signature, purpose])
+        if purpose == MEMBER:
+            await _fields(link, [int])
         return link
 
-    async def _welcome(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, allowed: Collection[str]
-    ) -> Link:
+    async def _welcome(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> tuple[Link, str]:
         nonce = secrets.token_bytes(32)
+        _die_soon(writer)
         stranger = Link(b"", reader, writer)
         await stranger.send([PROTOCOL, nonce])
-        _, public, signature = await _fields(stranger, [int, bytes, bytes])
-        if len(public) != 32 or fingerprint(public) not in allowed:
+        _, public, signature, purpose = await _fields(stranger, [int, bytes, bytes, str])
+        if len(public) != 32:
             raise WireError("a stranger has called")
         try:
             Ed25519PublicKey.from_public_bytes(public).verify(signature, _DOMAIN + self._identity.public + nonce)
         except InvalidSignature as err:
             raise WireError("a caller could not prove its identity") from err
-        link = Link(public, reader, writer)
-        await link.send([PROTOCOL])
-        return link
+        return Link(public, reader, writer), purpose
+
+
+def _die_soon(writer: asyncio.StreamWriter) -> None:
+    """Let the kernel end the connection when what was sent is not acknowledged for some seconds (tcp(7))."""
+    connection = writer.get_extra_info("socket")
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(DEAD_AFTER * 1000))
 
 
 async def _receive(reader: asyncio.StreamReader, limit: int) -> tuple[list[Any], int]:

@@ -1,4 +1,7 @@
-"""A member at work: its links with its peers, its rounds over the key store, and its health, in one asyncio loop."""
+"""
+A member at work: its links with its peers, its rounds over the key store, what an operator asks of it by the control
+socket, and its health, in one asyncio loop.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,17 @@ import asyncio
 import logging
 import os
 import time
+from collections.abc import Awaitable, Callable
 from typing import Any
 
-from saltext_logilab.masters import health
+from saltext_logilab.errors import RefusedError, UnavailableError
+from saltext_logilab.masters import archive, control, health
 from saltext_logilab.masters.guard import forever
 from saltext_logilab.masters.journal import Journal
-from saltext_logilab.masters.peers import Peers
+from saltext_logilab.masters.membership import Membership
+from saltext_logilab.masters.peers import Hooks, Peers
+from saltext_logilab.masters.reconcile import decided
+from saltext_logilab.masters.records import MEMBER_SIZE
 from saltext_logilab.masters.rounds import KeyStore, Rounds, Surroundings
 from saltext_logilab.masters.settings import MastersSettings
 
@@ -19,6 +27,11 @@ log = logging.getLogger(__name__)
 
 HEALTH_INTERVAL = 10.0
 HEALTH_PAUSE = 0.5
+KEYS_SHOWN = 200
+
+
+class LeftError(Exception):
+    """This master has left its group: the engine begins anew, with a new identity."""
 
 
 class Member:
@@ -29,28 +42,151 @@ class Member:
     ) -> None:
         self._folder = settings.folder
         self._journal = journal
-        self._salt = surroundings.versions["salt"]
+        self._store = store
+        self._surroundings = surroundings
         self._news = asyncio.Event()
+        self._left = asyncio.Event()
         self._started = time.time()
-        about = {"name": settings.name, **surroundings.versions}
-        self._peers = Peers(settings, journal, about, arrived=self._arrived, news=self._news.set)
-        self._rounds = Rounds(journal, store, surroundings, send=self._peers.send, news=self._news.set)
+        self._about = {"name": settings.name, **surroundings.versions}
+        self.membership = Membership(settings, journal, surroundings.master_key, self._held, self._group_changed)
+        answers = {"leave": self.membership.endorse_leave, "keys": lambda _public, _about: store.waiting(KEYS_SHOWN)}
+        hooks = Hooks(self._arrived, self._news.set, self.membership.admit, answers)
+        self._peers = Peers(settings, journal, self._about, hooks)
+        self._rounds = Rounds(journal, store, surroundings, self._peers, self._news.set)
+        self._commands: dict[str, Callable[..., Awaitable[Any]]] = {
+            "init": self._init,
+            "invite": self._invite,
+            "join": self._join,
+            "leave": self._leave,
+            "evict": self._evict,
+            "confirm": self._confirm,
+            "resolve": self._resolve,
+            "keys": self._keys,
+        }
+        self._gone = self._evicted()
 
     async def run(self) -> None:
-        """Work until cancelled."""
-        await asyncio.gather(self._peers.run(), self._begin_rounds(), forever(self._keep_health, self._mute))
+        """
+        Work until cancelled.
 
-    def _arrived(self, subjects: set[str]) -> None:
-        self._rounds.arrived(subjects)
+        :raises LeftError: this master has left its group.
+        """
+        self._know_master_key()
+        work: asyncio.Future[Any] = asyncio.gather(
+            self._peers.run(),
+            self._begin_rounds(),
+            forever(self._keep_health, self._mute),
+            forever(lambda: control.serve(self._folder, self._commands), self._mute),
+        )
+        leaving = asyncio.ensure_future(self._left.wait())
+        try:
+            await asyncio.wait({work, leaving}, return_when=asyncio.FIRST_COMPLETED)
+            if leaving.done():
+                await asyncio.sleep(HEALTH_PAUSE)  # the answer to the operator is on its way
+                raise LeftError
+            await work
+        finally:
+            leaving.cancel()
+            work.cancel()
+            await asyncio.gather(work, return_exceptions=True)
 
     async def _begin_rounds(self) -> None:
         await self._peers.first_contact()  # a journal that was set back learns so before it makes records
+        self.membership.keep_address()
         await self._rounds.run()
+
+    def _know_master_key(self) -> None:
+        try:
+            self._about["master_key"] = self._surroundings.master_key()
+        except UnavailableError as err:
+            log.warning("%s", err)
+
+    # -- what changes --------------------------------------------------------------------------------------------------
+
+    def _arrived(self, subjects: set[str]) -> None:
+        self._follow_group()
+        self._rounds.arrived({one for one in subjects if not one.startswith("SHA256:")})
+
+    def _group_changed(self) -> None:
+        self._follow_group()
+        self._rounds.look_again()
+
+    def _follow_group(self) -> None:
+        """Follow what the records say of the members: links, and what an eviction entails."""
+        self._peers.refresh()
+        archive.keep(self._journal)
+        gone = self._evicted()
+        if gone - self._gone:
+            self._rounds.forget_soon()  # whoever was evicted knows the AES key
+            self._rounds.look_again()
+        self._gone = gone
+
+    def _evicted(self) -> frozenset[bytes]:
+        members = self._journal.group().members
+        return frozenset(short for short, one in members.items() if one.state == "evicted")
+
+    def _held(self) -> dict[str, tuple[str, str]]:
+        shown = {minion: decided(held) for minion, held in self._store.scan().items()}
+        return {minion: (one[0].value, one[1].fingerprint) for minion, one in shown.items() if one}
+
+    # -- commands ------------------------------------------------------------------------------------------------------
+
+    async def _init(self) -> dict[str, Any]:
+        return {"group": self.membership.init()}
+
+    async def _invite(self) -> str:
+        return self.membership.invite()
+
+    async def _join(self, text: str, adopt: bool, dry_run: bool) -> dict[str, Any]:
+        return await self.membership.join(self._peers.doors, text, adopt=adopt, look=dry_run)
+
+    async def _leave(self) -> dict[str, Any]:
+        me = self.membership.me
+        if me is None:
+            raise RefusedError("this master is in no group")
+        if me.is_active and len(self._journal.group().active()) > 1:
+            await self._endorsed()
+        self._left.set()
+        return {"left": True}
+
+    async def _endorsed(self) -> None:
+        """Have a remaining member sign that this one has left, with its last counter."""
+        own = self._journal.origin[:MEMBER_SIZE]
+        counters = {origin: n for origin, n in self._journal.frontier().items() if origin[:MEMBER_SIZE] == own}
+        errors = []
+        for short, member in list(self._journal.group().active().items()):
+            if short == own:
+                continue
+            try:
+                await self._peers.ask(short, "leave", counters)
+            except UnavailableError as err:
+                errors.append(f"{member.name}: {err}")
+                me = self.membership.me
+                if me and me.is_active:
+                    continue  # else the record was quicker than the answer
+            return
+        raise RefusedError(f"no other member has let this one go ({'; '.join(errors)}): try again, or evict it there")
+
+    async def _evict(self, name: str, actor: str) -> dict[str, Any]:
+        return self.membership.evict(name, actor)
+
+    async def _confirm(self, undo: bool) -> dict[str, Any]:
+        return {"undone" if undo else "confirmed": self._rounds.confirm(undo=undo)}
+
+    async def _resolve(self, minion: str, fingerprint: str, actor: str) -> bool:
+        self._rounds.resolve(minion, fingerprint, actor)
+        return True
+
+    async def _keys(self) -> dict[str, Any]:
+        own = {str(self._about["name"]): {"answer": self._store.waiting(KEYS_SHOWN)}}
+        return {**own, **await self._peers.ask_all("keys", None)}
+
+    # -- health --------------------------------------------------------------------------------------------------------
 
     @staticmethod
     def _mute(error: str) -> None:
-        """The health file cannot be written: its age tells so."""
-        log.error("The health of this member cannot be written: %s", error)
+        """The health file or the control socket cannot be made: their absence tells so."""
+        log.error("%s", error)
 
     async def _keep_health(self) -> None:
         """Write the health file when something has changed, but at most twice a second, and every ten seconds."""
@@ -64,14 +200,16 @@ class Member:
                 continue
 
     def _health(self) -> dict[str, Any]:
-        errors = [*self._rounds.errors.values(), *filter(None, [self._peers.error])]
+        own = [*self._rounds.errors.values(), self._peers.error, self._rounds.caution.sentence()]
         return {
             "pid": os.getpid(),
-            "salt": self._salt,
+            "salt": self._about["salt"],
             "started": self._started,
             "written": time.time(),
             "listening": self._peers.listening,
-            "errors": sorted(errors),
+            "errors": sorted(filter(None, own)),
             "waiting": len(self._rounds.unapplied),
-            "peers": {state.peer.name: state.facts(self._journal) for state in self._peers.states.values()},
+            "held": len(self._rounds.caution.absent | self._rounds.caution.unknown),
+            "master_key": self._about.get("master_key", ""),
+            "peers": {state.member.fingerprint: state.facts(self._journal) for state in self._peers.states.values()},
         }

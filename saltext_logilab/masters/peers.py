@@ -6,21 +6,24 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from saltext_logilab.errors import UnavailableError
 from saltext_logilab.identity import fingerprint
-from saltext_logilab.masters.exchange import Exchange
+from saltext_logilab.masters.exchange import Answer, Exchange
+from saltext_logilab.masters.group import Member
 from saltext_logilab.masters.guard import forever, sentence
 from saltext_logilab.masters.journal import Journal
-from saltext_logilab.masters.link import Doors, Link
-from saltext_logilab.masters.settings import MastersSettings, Peer
+from saltext_logilab.masters.link import Doors, Link, Serve
+from saltext_logilab.masters.records import member_id
+from saltext_logilab.masters.settings import MastersSettings, parse_address
 
 log = logging.getLogger(__name__)
 
 FIRST_CONTACT = 3.0
-BACKOFF = (0.25, 2.0)
+BACKOFF = (0.25, 1.0)
 
 
 @dataclass
@@ -32,7 +35,7 @@ class PeerState:
     set once it has been heard or could not be reached, ``alone`` while there is no link with it.
     """
 
-    peer: Peer
+    member: Member
     links: list[Exchange] = field(default_factory=list)
     since: float = field(default_factory=time.time)
     error: str = ""
@@ -42,6 +45,7 @@ class PeerState:
     lagging: float = 0.0
     heard: float = 0.0
     alone: asyncio.Event = field(default_factory=asyncio.Event)
+    dialling: asyncio.Task[None] | None = None
 
     def __post_init__(self) -> None:
         self.alone.set()
@@ -65,11 +69,21 @@ class PeerState:
         else:
             self.links[-1].wake()
 
+    def end(self) -> None:
+        """End all that goes on with this peer: it is no member any more."""
+        if self.dialling:
+            self.dialling.cancel()
+        for exchange in self.links:
+            exchange.link.close()
+
     def facts(self, journal: Journal) -> dict[str, Any]:
         """Return what the health file says of the peer."""
         behind = None if self.acknowledged is None else journal.count_beyond(self.acknowledged)
         self.lagging = (self.lagging or time.time()) if behind else 0.0
         return {
+            "name": self.member.name,
+            "address": self.member.address,
+            "state": self.member.state,
             "connected": bool(self.links),
             "since": self.since,
             "heard": self.heard,
@@ -78,8 +92,25 @@ class PeerState:
             "differs": any(link.differs for link in self.links),
             "refused": sum(link.strangers for link in self.links),
             "error": self.error,
-            "versions": {key: self.about[key] for key in ("salt", "logilab") if key in self.about},
+            "about": self.about,
         }
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """
+    What links call.
+
+    :param arrived: called with the subjects that records of others have changed.
+    :param news: called when something has changed that the health file shows.
+    :param invited: serves the link of somebody who has an invite.
+    :param answers: what answers which question of a peer.
+    """
+
+    arrived: Callable[[set[str]], None]
+    news: Callable[[], None]
+    invited: Serve
+    answers: Mapping[str, Answer]
 
 
 class Peers:
@@ -87,38 +118,54 @@ class Peers:
     All links of one member.
 
     Each member dials each peer and takes what dials it; one link is enough, whoever has dialled it.
-
-    :param arrived: called with the subjects that records of others have changed.
-    :param news: called when something has changed that the health file shows.
     """
 
-    def __init__(
-        self,
-        settings: MastersSettings,
-        journal: Journal,
-        about: dict[str, str],
-        *,
-        arrived: Callable[[set[str]], None],
-        news: Callable[[], None],
-    ) -> None:
-        self.states = {peer.fingerprint: PeerState(peer) for peer in settings.peers}
+    def __init__(self, settings: MastersSettings, journal: Journal, about: Mapping[str, str], hooks: Hooks) -> None:
+        self.states: dict[bytes, PeerState] = {}
         self.listening = False
         self.error = ""
+        self.doors = Doors(journal.identity, settings.folder)
         self._settings = settings
         self._journal = journal
         self._about = about
-        self._arrived = arrived
-        self._news = news
+        self._hooks = hooks
 
     async def run(self) -> None:
         """Listen and dial until cancelled."""
-        self._journal.add_members([self._journal.identity.public])
-        doors = Doors(self._journal.identity, self._settings.folder)
-        dialling = [self._keep_dialling(doors, state) for state in self.states.values()]
+        self.refresh()
         try:
-            await asyncio.gather(forever(lambda: self._listen(doors), self._deaf), *dialling)
+            await forever(self._listen, self._deaf)
         finally:
-            await doors.close()
+            for state in self.states.values():
+                state.end()
+            await asyncio.gather(
+                *(one.dialling for one in self.states.values() if one.dialling), return_exceptions=True
+            )
+            await self.doors.close()
+
+    def refresh(self) -> None:
+        """Follow the group: dial new members, leave those that are gone alone."""
+        group, own = self._journal.group(), member_id(self._journal.identity.public)
+        me = group.members.get(own)
+        gone = me is not None and me.state in ("left", "evicted")
+        wanted = (
+            {} if gone else {key: one for key, one in group.members.items() if one.state in ("active", "suspended")}
+        )
+        wanted.pop(own, None)
+        for short, member in wanted.items():
+            state = self.states.get(short)
+            if state is None:
+                state = self.states[short] = PeerState(member)
+                state.dialling = asyncio.ensure_future(self._keep_dialling(state))
+            state.member = member
+        for short in self.states.keys() - wanted.keys():
+            state = self.states.pop(short)
+            for exchange in state.links:  # it is told what has become of it, and who is evicted tells nothing more
+                exchange.wake()
+            if state.dialling:
+                state.dialling.cancel()
+        self.send()
+        self._hooks.news()
 
     async def first_contact(self) -> None:
         """Wait until each peer has said what it knows or could not be reached, but not for long."""
@@ -130,32 +177,61 @@ class Peers:
             for wait in waits:
                 wait.cancel()
 
+    def has_compared(self) -> bool:
+        """Say whether all that one peer knows is here, or there is no other member."""
+        others = self._journal.group().active().keys() - {member_id(self._journal.identity.public)}
+        return not others or any(link.complete for state in self.states.values() for link in state.links)
+
     def send(self) -> None:
         """Wake the newest link of each peer: the others only listen, so that nothing is sent twice."""
         for state in self.states.values():
             if state.links:
                 state.links[-1].wake()
 
+    async def ask_all(self, what: str, about: Any) -> dict[str, Any]:
+        """Ask all members; return by name ``answer``, what each has answered, or ``error``, a sentence."""
+        names = {short: state.member.name for short, state in self.states.items() if state.member.is_active}
+        told = await asyncio.gather(*(self._ask(short, what, about) for short in names))
+        return dict(zip(names.values(), told, strict=True))
+
+    async def _ask(self, short: bytes, what: str, about: Any) -> dict[str, Any]:
+        try:
+            return {"answer": await self.ask(short, what, about)}
+        except UnavailableError as err:
+            return {"error": str(err)}
+
+    async def ask(self, short: bytes, what: str, about: Any) -> Any:
+        """Ask one member; :raises UnavailableError: it is not connected, or does not answer."""
+        state = self.states.get(short)
+        links = state.links if state else []
+        if not links:
+            raise UnavailableError((state and state.error) or "it is not connected")
+        return await links[-1].ask(what, about)
+
     def _deaf(self, error: str) -> None:
         self.listening = False
         if self.error != error:
             log.error("%s", error)
             self.error = error
-            self._news()
+            self._hooks.news()
 
-    async def _listen(self, doors: Doors) -> None:
-        server = await doors.listen(self._settings.listen, self.states, self._serve)
+    async def _listen(self) -> None:
+        server = await self.doors.listen(self._settings.listen, self._is_known, self._serve, self._hooks.invited)
         self.listening, self.error = True, ""
-        self._news()
+        self._hooks.news()
         async with server:
             await server.serve_forever()
 
-    async def _keep_dialling(self, doors: Doors, state: PeerState) -> None:
+    def _is_known(self, public: bytes) -> bool:
+        return member_id(public) in self._journal.group().members
+
+    async def _keep_dialling(self, state: PeerState) -> None:
         pause = BACKOFF[0]
         while True:
             await state.alone.wait()  # a link that the peer has dialled serves as well
             try:
-                link = await doors.dial(state.peer.address, state.peer.fingerprint)
+                address = parse_address(f"the address of {state.member.name}", state.member.address)
+                link = await self.doors.dial(address, state.member.fingerprint)
                 pause = BACKOFF[0]
                 await self._serve(link)
             except Exception as err:  # noqa: BLE001 - the outermost loop of a task
@@ -165,18 +241,18 @@ class Peers:
             pause = min(pause * 2, BACKOFF[1])
 
     async def _serve(self, link: Link) -> None:
-        state = self.states[link.fingerprint]
+        member = self._journal.group().members[member_id(link.public)]
+        state = self.states.get(member_id(link.public)) or PeerState(member)  # one that is gone is told so
         exchange = Exchange(
             link,
             self._journal,
             self._about,
             changed=self._changed,
             heard=lambda: self._heard(state, exchange),
-            trusted=self._is_trusted,
+            answers=self._hooks.answers,
         )
-        self._journal.add_members([link.public])
         state.add(exchange)
-        self._news()
+        self._hooks.news()
         error = "the link has ended"
         try:
             await exchange.run()
@@ -184,23 +260,20 @@ class Peers:
             error = f"the link has ended: {str(err) or type(err).__name__}"
         except Exception as err:  # noqa: BLE001 - the outermost loop of a link
             error = sentence(err)
-            log.warning("%s: %s", state.peer.name, error)
+            log.warning("%s (%s): %s", state.member.name, fingerprint(link.public), error)
         finally:
             self._lost(state, error, exchange)
 
     def _changed(self, subjects: set[str]) -> None:
-        self._arrived(subjects)
+        self._hooks.arrived(subjects)
         self.send()  # a peer of ours need not be one of theirs
-
-    def _is_trusted(self, public: bytes) -> bool:
-        return public == self._journal.identity.public or fingerprint(public) in self.states
 
     def _heard(self, state: PeerState, exchange: Exchange) -> None:
         theirs = exchange.theirs or {}
         state.about, state.acknowledged, state.heard = exchange.their_about, theirs, time.time()
         state.tried.set()
-        self._news()
+        self._hooks.news()
 
     def _lost(self, state: PeerState, error: str, exchange: Exchange | None = None) -> None:
         state.drop(exchange, error)
-        self._news()
+        self._hooks.news()

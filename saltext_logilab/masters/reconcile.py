@@ -8,11 +8,13 @@ what was applied: that is its context. A store that agrees with what was applied
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from saltext_logilab.masters import keys
 from saltext_logilab.masters.keydirs import Held
-from saltext_logilab.masters.records import Effect, Key, Record, State, Vector, effect, join
+from saltext_logilab.masters.keys import Effect, Key, effect
+from saltext_logilab.masters.records import Record, State, Vector, covers, join
 
 Decision = tuple[State, str]
 """A state and the fingerprint of the key that is in it."""
@@ -34,13 +36,21 @@ class Applied:
 
 @dataclass(frozen=True)
 class Change:
-    """A decision that was made in this master's key store, to become a record."""
+    """
+    A decision that was made on this master, to become a record: see :class:`Record`.
+
+    ``lost``: the key is absent, and nothing else stands in its place.
+    """
 
     subject: str
     state: State
     fingerprint: str
-    pem: str
+    value: str
     context: Vector = field(hash=False)
+    kind: str = keys.KIND
+    settles: bool = False
+    actor: str = ""
+    lost: bool = False
 
 
 @dataclass(frozen=True)
@@ -105,6 +115,23 @@ def local_changes(
     return changes
 
 
+def yielding(change: Change, records: Iterable[Record], *, fresh: bool) -> bool:
+    """
+    Say whether ``change`` gives way to what is known of its key already: nothing is proposed over it.
+
+    It gives way to a delete that was not known when it was made: the delete would win anyway, and its tombstone is
+    dropped once all have it. In a journal that is new (``fresh``) it gives way to every record.
+    """
+    if change.state is State.DELETED:
+        return False
+    unknown = [
+        one
+        for one in records
+        if one.fingerprint == change.fingerprint and change.context.get(one.origin, 0) < one.counter
+    ]
+    return any(fresh or one.state is State.DELETED for one in unknown)
+
+
 def steps(
     subjects: Iterable[str],
     store: Mapping[str, Held],
@@ -126,6 +153,28 @@ def steps(
     return planned
 
 
+def orphans(
+    subjects: Iterable[str], applied: Mapping[str, Applied], known: Vector, permits: Callable[[bytes, int], bool]
+) -> tuple[list[Step], set[str]]:
+    """
+    Judge ``subjects`` that were applied and of which no record is left, though all peers were asked.
+
+    Returns the steps that remove what was deleted meanwhile (all behind it is ``known``, and the tombstone was dropped)
+    or what a member had decided whose records do not count; and the ids of which the group has never known.
+    """
+    gone, unheard = [], set()
+    for subject in sorted(subjects):
+        was = applied.get(subject)
+        if was is None or was.state is State.DELETED:
+            continue
+        if covers(known, was.context) or not all(permits(*dot) for dot in was.context.items()):
+            after = Applied(State.DELETED, was.fingerprint, was.context)
+            gone.append(Step(subject, after, remove=was.fingerprint))
+        else:
+            unheard.add(subject)
+    return gone, unheard
+
+
 def _damaged(held: Held | None) -> bool:
     return held is not None and held.state == "damaged"
 
@@ -135,7 +184,7 @@ def _changes(subject: str, held: Held | None, was: Applied | None) -> Iterator[C
     context = was.context if was else {}
     shown = decided(held)
     if was and was.state is not State.DELETED and (shown is None or shown[1].fingerprint != was.fingerprint):
-        yield Change(subject, State.DELETED, was.fingerprint, "", context)
+        yield Change(subject, State.DELETED, was.fingerprint, "", context, lost=shown is None)
     if shown:
         yield Change(subject, shown[0], shown[1].fingerprint, shown[1].pem, context)
 

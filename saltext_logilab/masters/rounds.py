@@ -14,12 +14,25 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
-from saltext_logilab.errors import LogilabError, UnavailableError
+from saltext_logilab.errors import LogilabError, RefusedError, UnavailableError
+from saltext_logilab.masters.caution import Caution
 from saltext_logilab.masters.guard import forever
-from saltext_logilab.masters.journal import Journal
+from saltext_logilab.masters.journal import FRESH, Journal
 from saltext_logilab.masters.keydirs import Held
-from saltext_logilab.masters.reconcile import Applied, Step, decided, is_settled, local_changes, steps, vanished
-from saltext_logilab.masters.records import Effect, Key, State, effect
+from saltext_logilab.masters.keys import Effect, Key, effect
+from saltext_logilab.masters.reconcile import (
+    Applied,
+    Change,
+    Step,
+    decided,
+    is_settled,
+    local_changes,
+    orphans,
+    steps,
+    vanished,
+    yielding,
+)
+from saltext_logilab.masters.records import MEMBER_SIZE, Record, State, join
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +52,7 @@ class KeyStore(Protocol):
     def read(self, ids: Iterable[str]) -> dict[str, Held]: ...
     def put(self, minion: str, state: State, key: Key) -> None: ...
     def remove(self, minion: str, fingerprint: str) -> bool: ...
+    def waiting(self, limit: int) -> dict[str, Any]: ...
 
 
 class Surroundings(Protocol):
@@ -49,18 +63,32 @@ class Surroundings(Protocol):
         """The versions of ``salt`` and of ``logilab`` (this extension)."""
         ...
 
-    def forget(self) -> None:
+    def master_key(self) -> str:
+        """Return the fingerprint of Salt's master key."""
+        ...
+
+    def forget(self, minions: Iterable[str]) -> None:
         """Do what ``salt-key`` does after it has deleted or rejected keys: drop cached data, rotate the AES key."""
 
     def tell(self, what: str, data: dict[str, Any]) -> None:
         """Fire the event ``salt/logilab/masters/<what>``."""
 
 
+class Links(Protocol):
+    """What a round needs of the links with the other members."""
+
+    def send(self) -> None:
+        """Send the new records of this member."""
+
+    def has_compared(self) -> bool:
+        """Say whether all that one peer knows is here: a new journal decides nothing before."""
+        ...
+
+
 class Rounds:
     """
     The rounds of one member.
 
-    :param send: called when there are new records of this member.
     :param news: called when something has changed that the health file shows.
     """
 
@@ -69,16 +97,16 @@ class Rounds:
         journal: Journal,
         store: KeyStore,
         surroundings: Surroundings,
-        *,
-        send: Callable[[], None],
+        links: Links,
         news: Callable[[], None],
     ) -> None:
         self.errors: dict[str, str] = {}
+        self.caution = Caution()
         self.unapplied = set(journal.records())
         self._journal = journal
         self._store = store
         self._surroundings = surroundings
-        self._send = send
+        self._links = links
         self._news = news
         self._applied = journal.applied()
         self._hints: set[str] = set()
@@ -97,6 +125,48 @@ class Rounds:
         """Say that records about ``subjects`` have come."""
         self.unapplied |= subjects
         self._wake.set()
+
+    def look_again(self) -> None:
+        """Begin a round over everything."""
+        self._applied = self._journal.applied()
+        self.unapplied |= set(self._journal.records())
+        self._everything = True
+        self._wake.set()
+
+    def confirm(self, *, undo: bool) -> int:
+        """Share what waits for an operator, or put back the keys that have vanished; return the number of keys."""
+        if undo:
+            back = set(self.caution.absent)
+            self._journal.forget_applied(back)
+            self.look_again()
+            return len(back)
+        if self._journal.note(FRESH):
+            self._journal.set_note(FRESH, b"")
+        count = self.caution.confirm()
+        self.look_again()
+        return count
+
+    def resolve(self, subject: str, fingerprint: str, actor: str) -> None:
+        """
+        Decide the conflict about ``subject`` for the key with ``fingerprint``.
+
+        :raises RefusedError: there is no conflict, or none with that key.
+        """
+        known = self._journal.records([subject]).get(subject, [])
+        rivals = effect(known).rivals if known else ()
+        chosen = next((one for one in rivals if one.fingerprint == fingerprint.lower()), None)
+        if not rivals:
+            raise RefusedError(f"there is no conflict about {subject!r} (salt-run masters.conflicts)")
+        if chosen is None:
+            prints = " or ".join(one.fingerprint for one in rivals)
+            raise RefusedError(f"the conflict about {subject!r} is between {prints}, not {fingerprint!r}")
+        context = join(*(one.vector for one in known))
+        change = Change(
+            subject, chosen.state, chosen.fingerprint, chosen.value, context, settles=True, actor=actor
+        )  # fmt: skip
+        self._journal.originate([change], int(time.time()), shown=False)
+        self._links.send()
+        self.arrived({subject})
 
     async def _follow(self) -> None:
         def hint(subject: str) -> None:
@@ -138,7 +208,23 @@ class Rounds:
         self._everything = True
         self._wake.set()
 
+    def _is_ready(self) -> bool:
+        """Say whether this master takes part; a journal that is new or was set back waits for a peer first."""
+        me = self._journal.group().members.get(self._journal.origin[:MEMBER_SIZE])
+        if me is None or not me.is_active:
+            return False
+        fresh = bool(self._journal.note(FRESH))
+        if fresh and not self._links.has_compared():
+            self._fail("fresh", "the journal is new: nothing is decided here before another member was heard")
+            return False
+        self._mend("fresh")
+        if self._journal.note(FRESH) == b"adopt":
+            self._journal.set_note(FRESH, b"")
+        return True
+
     async def _round(self) -> None:
+        if not self._is_ready():
+            return
         whole, hints, arrived = self._everything, self._hints, set(self.unapplied)
         self._everything, self._hints = False, set()
         store = self._store.scan() if whole else self._store.read(hints | arrived)
@@ -148,18 +234,66 @@ class Rounds:
         await self._read_again(store, subjects)
         self._recover_lost_store(store, subjects)
         records = self._journal.records(subjects)
-        changes = local_changes(store, self._applied_of(subjects), records)
-        if changes:
-            shown = self._journal.originate(changes, int(time.time()))
-            self._send()
-            self._applied.update(shown)
-            records.update(self._journal.records(shown))
-        waiting = self._apply(steps(subjects, store, self._applied_of(subjects), records), store)
+        self._originate(store, subjects, records)
+        plan = steps(subjects, store, self._applied_of(subjects), records)
+        if whole:
+            plan += self._orphans(store)
+        waiting = self._apply(plan, store)
         self._report({one: effect(records[one]) for one in subjects if one in records})
         self.unapplied -= arrived - waiting
         if whole:
             self._journal.set_note("store", self._store.identity().encode())
             self._settle_denied()
+            self._collect()
+            if not self.caution.unknown:
+                self._journal.set_note(FRESH, b"")  # the journal explains all that is here: it is new no more
+
+    def _originate(self, store: Mapping[str, Held], subjects: set[str], records: dict[str, list[Record]]) -> None:
+        """Make records of what was decided in this key store, unless it has to wait for an operator."""
+        changes = local_changes(store, self._applied_of(subjects), records)
+        fresh = bool(self._journal.note(FRESH))
+        changes = self._yield(changes, records, fresh=fresh)
+        keys = sum(was.state is not State.DELETED for was in self._applied.values())
+        before = self.caution.sentence()
+        changes = self.caution.sift(changes, subjects, keys, fresh=fresh)
+        if self.caution.sentence() != before:
+            self._news()
+        if changes:
+            shown = self._journal.originate(changes, int(time.time()))
+            self._links.send()
+            self._applied.update(shown)
+            records.update(self._journal.records(shown))
+
+    def _yield(self, changes: list[Change], records: Mapping[str, list[Record]], *, fresh: bool) -> list[Change]:
+        """Return the ``changes`` that stand; what gives way to records is noted as applied, so that these follow."""
+        given = [one for one in changes if yielding(one, records.get(one.subject, ()), fresh=fresh)]
+        shown = {one.subject: Applied(one.state, one.fingerprint, {}) for one in given}
+        if shown:
+            self._journal.set_applied(shown)
+            self._applied.update(shown)
+            for one in given:
+                detail = f"{one.state.value} here, and known to be decided otherwise: that stands"
+                log.warning("%s: %s", one.subject, detail)
+        return [one for one in changes if one not in given]
+
+    def _orphans(self, store: dict[str, Held]) -> list[Step]:
+        """Plan what follows for keys that were applied, of which no member knows a record any more; look at them."""
+        if not self._links.has_compared():
+            return []
+        alone = self._applied.keys() - self._journal.records().keys()
+        gone, unheard = orphans(alone, self._applied, self._journal.frontier(), self._journal.group().permits)
+        if unheard:
+            self._journal.forget_applied(unheard)
+            for subject in unheard:
+                del self._applied[subject]
+            self._everything = True
+        store.update(self._store.read(one.subject for one in gone))
+        return [one for one in gone if is_settled(store.get(one.subject), self._applied.get(one.subject))]
+
+    def _collect(self) -> None:
+        """Drop the tombstones that all members have acknowledged."""
+        if self._journal.collect():
+            self._applied = self._journal.applied()
 
     def _applied_of(self, subjects: Iterable[str]) -> dict[str, Applied]:
         return {one: self._applied[one] for one in subjects if one in self._applied}
@@ -228,7 +362,7 @@ class Rounds:
     def _do(self, step: Step, held: Held | None) -> None:
         shown = decided(held)
         if shown and shown[0] is State.ACCEPTED and (step.remove or (step.put and step.put[0] is State.REJECTED)):
-            self._journal.set_note("forget", b"due")  # before it: whoever is killed in between does it when back
+            self.forget_soon(step.subject)  # before it: whoever is killed in between does it when back
         if step.put:
             state, key = step.put
             self._store.put(step.subject, state, key)
@@ -238,9 +372,15 @@ class Rounds:
         elif step.remove:
             self._store.remove(step.subject, step.remove)
 
+    def forget_soon(self, minion: str = "") -> None:
+        """Note that what follows a delete is due (of ``minion``), so that it is done once for all of a round."""
+        due = {*self._journal.note("forget").decode().splitlines(), minion or "*"}
+        self._journal.set_note("forget", "\n".join(sorted(due)).encode())
+
     def _forget_if_due(self) -> None:
-        if self._journal.note("forget"):
-            self._surroundings.forget()
+        due = self._journal.note("forget").decode().splitlines()
+        if due:
+            self._surroundings.forget(one for one in due if one != "*")
             self._journal.set_note("forget", b"")
 
     def _settle_denied(self) -> None:

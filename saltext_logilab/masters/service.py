@@ -15,11 +15,10 @@ from typing import IO, Any
 from saltext_logilab import settings as package_settings
 from saltext_logilab.errors import ConfigurationError, LogilabError, UnavailableError
 from saltext_logilab.identity import load_or_create
-from saltext_logilab.masters import health, settings
-from saltext_logilab.masters.journal import Journal
+from saltext_logilab.masters import archive, health, settings
 from saltext_logilab.masters.keystore import MasterSurroundings, open_store
 from saltext_logilab.masters.lifetime import while_parent_lives
-from saltext_logilab.masters.member import Member
+from saltext_logilab.masters.member import LeftError, Member
 
 log = logging.getLogger(__name__)
 
@@ -35,15 +34,29 @@ def run(opts: Mapping[str, Any]) -> None:
     :raises UnavailableError: the state directory cannot be used.
     """
     configured = settings.read(opts)
-    identity = load_or_create(configured.identity)
+    configured.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with _only_one(configured.folder):
-        journal = Journal(configured.journal, identity)
+        while True:
+            try:
+                _work(opts, configured)
+            except LeftError:
+                archive.put_away(configured.folder, (settings.IDENTITY, *archive.JOURNAL, archive.GROUP), "left")
+            else:
+                return
 
-        async def work() -> None:
-            await while_parent_lives(Member(configured, journal, open_store(opts), MasterSurroundings(opts)).run())
 
+def _work(opts: Mapping[str, Any], configured: settings.MastersSettings) -> None:
+    identity = load_or_create(configured.identity)
+    journal = archive.open_journal(configured.journal, identity)
+
+    async def work() -> None:
+        await while_parent_lives(Member(configured, journal, open_store(opts), MasterSurroundings(opts)).run())
+
+    try:
         with contextlib.suppress(asyncio.CancelledError):
             asyncio.run(work())
+    finally:
+        journal.close()
 
 
 def wait(opts: Mapping[str, Any], error: LogilabError) -> None:

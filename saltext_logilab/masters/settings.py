@@ -11,10 +11,10 @@ from typing import Any
 
 from saltext_logilab import settings
 from saltext_logilab.errors import ConfigurationError
-from saltext_logilab.identity import is_fingerprint
 
 AREA = "masters"
 IDENTITY = "identity.pem"
+SILENCE_DAYS = 7
 _LABEL = r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _HOST = re.compile(rf"(?=.{{1,253}}$){_LABEL}(\.{_LABEL})*")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -32,22 +32,17 @@ class Address:
 
 
 @dataclass(frozen=True)
-class Peer:
-    """Another member of the group: its name, where it listens, and the fingerprint of its identity."""
-
-    name: str
-    address: Address
-    fingerprint: str
-
-
-@dataclass(frozen=True)
 class MastersSettings:
-    """The settings of one member; ``folder`` is where its identity and its journal live."""
+    """
+    The settings of one member; ``folder`` is where its identity and its journal live.
+
+    ``silence_days``: a member that was not heard for so long is named in the status.
+    """
 
     name: str
     listen: Address
-    peers: tuple[Peer, ...]
     folder: Path
+    silence_days: int = SILENCE_DAYS
 
     @property
     def identity(self) -> Path:
@@ -68,41 +63,24 @@ def read(opts: Mapping[str, Any]) -> MastersSettings:
     """
     section = settings.area(opts, AREA)
     name = section.take("name", str, str(opts["id"]).removesuffix("_master"))
-    listen = _address(f"{section.path}:listen", section.take("listen", str))
-    peers = tuple(_peer(peer, each) for peer, each in section.sub("peers").items())
+    listen = parse_address(f"{section.path}:listen", section.take("listen", str))
+    silence = section.take("silence_days", int, SILENCE_DAYS)
     section.sub("jobs")  # of the job cache, which reads it by itself
     section.done()
-    for one in (name, *(peer.name for peer in peers)):
-        if not _NAME.fullmatch(one):
-            raise ConfigurationError(f"{section.path}: {one!r} is no name of a master (letters, digits and ._-)")
-    _check_distinct(section.path, name, peers)
-    return MastersSettings(name, listen, peers, settings.state_dir(opts, AREA))
+    if not _NAME.fullmatch(name):
+        raise ConfigurationError(f"{section.path}: {name!r} is no name of a master (letters, digits and ._-)")
+    if silence < 1:
+        raise ConfigurationError(f"{section.path}:silence_days must be 1 or more, not {silence}")
+    return MastersSettings(name, listen, settings.state_dir(opts, AREA), silence)
 
 
-def _peer(name: str, section: settings.Section) -> Peer:
-    address = _address(f"{section.path}:address", section.take("address", str))
-    fingerprint = section.take("fingerprint", str)
-    section.done()
-    if not is_fingerprint(fingerprint):
-        raise ConfigurationError(
-            f"{section.path}:fingerprint must be 'SHA256:' and 43 characters, as `salt-run masters.identity` on that"
-            f" master shows it, not {fingerprint!r}"
-        )
-    return Peer(name, address, fingerprint)
+def parse_address(path: str, text: str) -> Address:
+    """
+    Read ``HOST:PORT``.
 
-
-def _check_distinct(path: str, name: str, peers: tuple[Peer, ...]) -> None:
-    seen: dict[str, str] = {}
-    for peer in peers:
-        if peer.name == name:
-            raise ConfigurationError(f"{path}:peers names this master itself, {name!r}")
-        if peer.fingerprint in seen:
-            twin = seen[peer.fingerprint]
-            raise ConfigurationError(f"{path}:peers: {peer.name!r} has the same fingerprint as {twin!r}")
-        seen[peer.fingerprint] = peer.name
-
-
-def _address(path: str, text: str) -> Address:
+    :param path: what the address is; stands in the error.
+    :raises ConfigurationError: it is none.
+    """
     host, _, port = text.rpartition(":")
     bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
     if (

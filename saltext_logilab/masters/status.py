@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from saltext_logilab.errors import UnavailableError
 from saltext_logilab.identity import load
 from saltext_logilab.masters import health, service
+from saltext_logilab.masters.group import Group
 from saltext_logilab.masters.journal import Journal
+from saltext_logilab.masters.records import member_id
 from saltext_logilab.masters.settings import MastersSettings
 
 STALE = 30.0
 LAG = 10.0
+DAY = 86400
+_ABOUT = ("salt", "logilab", "master_key")
 
 
 def status(settings: MastersSettings, now: float) -> dict[str, Any]:
@@ -31,107 +37,190 @@ def status(settings: MastersSettings, now: float) -> dict[str, Any]:
             f"the engine logilab_masters has not run on this master yet: {settings.folder} holds no state"
         )
     running = service.is_running(settings.folder)
-    peers = {name: _peer(peer, running, now) for name, peer in seen["peers"].items()}
-    for peer in settings.peers:
-        peers[peer.name] = {"address": str(peer.address), "fingerprint": peer.fingerprint, **peers.get(peer.name, {})}
-    records, reports = _journal(settings) if settings.journal.exists() else ({}, [])
-    problems = [*_own_problems(seen, running, now), *_peer_problems(peers, running), *reports]
-    return {
-        "ok": not problems,
-        "fingerprint": load(settings.identity).fingerprint,
-        "listen": str(settings.listen),
-        "engine": "running" if running else "stopped",
-        "salt": seen.get("salt", "?"),
-        "age": round(now - seen["written"], 1),
-        "records": records,
-        "peers": peers,
-        "problems": problems,
-    }
-
-
-def _peer(seen: Mapping[str, Any], running: bool, now: float) -> dict[str, Any]:
-    """Return what the health file says of a peer; one that another version has written may lack something."""
-    heard, lagging = seen.get("heard"), seen.get("lagging")
-    return {
-        "connected": bool(seen.get("connected")) and running,
-        "for": round(now - seen.get("since", now), 1),
-        "heard": round(now - heard, 1) if heard else None,
-        "behind": seen.get("behind"),
-        "lagging": round(now - lagging, 1) if lagging else 0.0,
-        "differs": bool(seen.get("differs")),
-        "refused": seen.get("refused", 0),
-        "error": seen.get("error", ""),
-        "versions": seen.get("versions", {}),
-    }
-
-
-def _journal(settings: MastersSettings) -> tuple[dict[str, int], list[str]]:
-    journal = Journal(settings.journal)
+    public = load(settings.identity).public if settings.identity.exists() else b""
+    journal = open_journal(settings) if settings.journal.exists() else None
     try:
-        reports = [f"{one.subject}: {one.detail} ({_when(one.at)})" for one in journal.reports()]
-        return journal.counts(), reports
+        return _Told(settings, seen, public, journal, running, now).data()
+    finally:
+        if journal:
+            journal.close()
+
+
+def open_journal(settings: MastersSettings) -> Journal:
+    """Open the journal for reading; :raises UnavailableError: it cannot be."""
+    try:
+        return Journal(settings.journal)
     except sqlite3.Error as err:
         raise UnavailableError(f"the journal {settings.journal} cannot be read: {err}") from err
-    finally:
-        journal.close()
 
 
-def _own_problems(seen: Mapping[str, Any], running: bool, now: float) -> list[str]:
-    problems = list(seen["errors"])
-    age = now - seen["written"]
-    if not running:
-        problems.insert(0, f"the engine does not run on this master; what is shown was true {_span(age)} ago")
-    elif age > STALE:
-        problems.insert(0, f"the engine has not shown itself for {_span(age)}")
-    if seen.get("waiting"):
-        problems.append(f"{seen['waiting']} ids wait to be applied to the key store")
-    return problems
+@dataclass(frozen=True)
+class _Told:
+    """What the health file, the journal and the clock say together."""
 
+    _settings: MastersSettings
+    _seen: Mapping[str, Any]
+    _public: bytes
+    _journal: Journal | None
+    _running: bool
+    _now: float
 
-def _peer_problems(peers: Mapping[str, Mapping[str, Any]], running: bool) -> list[str]:
-    problems = []
-    for name, peer in sorted(peers.items()) if running else ():
-        if "address" not in peer:
-            problems.append(f"{name} is no longer configured, but the running engine knows it: restart this master")
-        elif "connected" not in peer:
-            problems.append(f"{name} is configured, but the running engine does not know it: restart this master")
-        elif not peer["connected"]:
-            reason = f": {peer['error']}" if peer["error"] else ""
-            problems.append(f"{name} has not been connected for {_span(peer['for'])}{reason}")
-        elif peer["behind"] and peer["lagging"] > LAG:
-            problems.append(f"{name} has not acknowledged {peer['behind']} changes of this master")
-        elif peer["differs"]:
-            problems.append(f"{name} has other records than this master")
-        elif peer["refused"]:
-            problems.append(f"{name} passes on records of a member that is no peer of this master")
-    return problems
+    @cached_property
+    def _own(self) -> bytes:
+        return member_id(self._public)
+
+    @cached_property
+    def _group(self) -> Group:
+        return self._journal.group() if self._journal else Group({})
+
+    @cached_property
+    def _heard(self) -> dict[bytes, int]:
+        known = self._journal.acknowledged() if self._journal else {}
+        return {short: one.at for short, one in known.items()}
+
+    def data(self) -> dict[str, Any]:
+        """Return all of it as plain data."""
+        members = [self._member(short) for short in self._group.members]
+        problems = [*self._own_problems(), *self._group_problems(), *self._peer_problems(members), *self._reports()]
+        me = self._group.members.get(self._own)
+        records = self._journal.counts() if self._journal else {}
+        return {
+            "ok": not problems,
+            "group": me.state if me else "none",
+            "engine": "running" if self._running else "stopped",
+            "salt": self._seen.get("salt", "?"),
+            "age": round(self._now - self._seen["written"], 1),
+            "records": records,
+            "held": self._seen.get("held", 0),
+            "conflicts": sum(one.kind == "conflict" for one in self._all_reports()),
+            "members": {
+                self._unique(one, members): one
+                for one in sorted(members, key=lambda one: (not one["this"], one["name"]))
+            },
+            "problems": problems,
+        }
+
+    @staticmethod
+    def _unique(member: Mapping[str, Any], members: list[dict[str, Any]]) -> str:
+        """Return the member's name; of several with one name, with the fingerprint's beginning."""
+        twins = sum(one["name"] == member["name"] for one in members)
+        return member["name"] if twins == 1 else f"{member['name']} {member['fingerprint'][7:15]}"
+
+    def _member(self, short: bytes) -> dict[str, Any]:
+        """Return what is known of a member; a health file that another version has written may lack something."""
+        member = self._group.members[short]
+        seen = self._seen["peers"].get(member.fingerprint, {})
+        heard = seen.get("heard") or self._heard.get(short)
+        lagging = seen.get("lagging")
+        about = seen.get("about", {}) if short != self._own else {"salt": self._seen.get("salt", "?")}
+        return {
+            "name": member.name,
+            "this": short == self._own,
+            "fingerprint": member.fingerprint,
+            "address": member.address,
+            "state": member.state,
+            "connected": bool(seen.get("connected")) and self._running,
+            "for": round(self._now - seen.get("since", self._now), 1),
+            "heard": round(self._now - heard, 1) if heard else None,
+            "behind": seen.get("behind"),
+            "lagging": round(self._now - lagging, 1) if lagging else 0.0,
+            "differs": bool(seen.get("differs")),
+            "refused": seen.get("refused", 0),
+            "error": seen.get("error", ""),
+            **{key: str(about.get(key, "")) for key in _ABOUT},
+        }
+
+    def _all_reports(self) -> list[Any]:
+        return self._journal.reports() if self._journal else []
+
+    def _reports(self) -> Iterator[str]:
+        for one in self._all_reports():
+            yield f"{one.subject}: {one.detail} ({_when(one.at)})"
+
+    def _own_problems(self) -> Iterator[str]:
+        age = self._now - self._seen["written"]
+        if not self._running:
+            yield f"the engine does not run on this master; what is shown was true {_span(age)} ago"
+        elif age > STALE:
+            yield f"the engine has not shown itself for {_span(age)}"
+        yield from self._seen["errors"]
+        if self._seen.get("waiting") and self._group.members:
+            yield f"{self._seen['waiting']} ids wait to be applied to the key store"
+
+    def _group_problems(self) -> Iterator[str]:
+        me = self._group.members.get(self._own)
+        if me is None and self._running:
+            yield "this master is in no group: `salt-run masters.init` makes one, `salt-run masters.join` enters one"
+        for short, member in self._group.members.items():
+            who = "this master" if short == self._own else member.name
+            if member.state == "suspended":
+                yield (
+                    f"{who} and another master have evicted each other: both are suspended until an operator names the"
+                    " survivor, by `salt-run masters.evict` of the other one"
+                )
+            if short == self._own and member.state in ("left", "evicted"):
+                gone = "let go" if member.state == "left" else member.state
+                yield f"this master was {gone} by {member.by}: `salt-run masters.leave` makes room to join"
+            elif member.state == "evicted" and member.master_key == self._seen.get("master_key"):
+                yield f"{who} was evicted and knows Salt's master key: rotate it on all masters (see the documentation)"
+
+    def _peer_problems(self, members: list[dict[str, Any]]) -> Iterator[str]:
+        for one in members:
+            if one["this"] or one["state"] not in ("active", "suspended"):
+                continue
+            name = self._unique(one, members)
+            silent = one["heard"] is not None and one["heard"] > self._settings.silence_days * DAY
+            if silent:
+                yield (
+                    f"{name} has been silent for {_span(one['heard'])}; what was deleted is kept for it:"
+                    f" `salt-run masters.evict {name}` if it does not come back"
+                )
+            elif self._running:
+                yield from self._link_problems(name, one)
+
+    def _link_problems(self, name: str, one: Mapping[str, Any]) -> Iterator[str]:
+        own_key = self._seen.get("master_key")
+        if not one["connected"]:
+            reason = f": {one['error']}" if one["error"] else ""
+            yield f"{name} has not been connected for {_span(one['for'])}{reason}"
+        elif one["behind"] and one["lagging"] > LAG:
+            yield f"{name} has not acknowledged {one['behind']} changes of this master"
+        elif one["differs"]:
+            yield f"{name} has other records than this master"
+        elif one["refused"]:
+            yield f"{name} passes on records of a member that this master does not know"
+        if one["master_key"] and own_key and one["master_key"] != own_key:
+            yield f"{name} has another master key than this master: a minion takes only one of them"
 
 
 def table(name: str, found: Mapping[str, Any]) -> str:
     """Return the status ``found`` of the master ``name`` as text for people."""
     lines = []
-    if "peers" in found:
+    if found.get("members"):
         rows = [["MASTER", "ADDRESS", "LINK", "HEARD", "BEHIND", "SALT"]]
-        rows.append([f"{name} (this)", found["listen"], f"engine {found['engine']}", "", "", found["salt"]])
-        rows += [_row(peer, facts) for peer, facts in sorted(found["peers"].items())]
+        rows += [_row(member, facts, found) for member, facts in found["members"].items()]
         widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
         lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-        lines += ["", "records: " + ", ".join(f"{count} {state}" for state, count in found["records"].items())]
+        counts = [f"{count} {state}" for state, count in found["records"].items()]
+        lines += ["", f"records: {', '.join(counts)}; conflicts: {found['conflicts']}; held: {found['held']}"]
     lines += [f"PROBLEM: {sentence}" for sentence in found["problems"]] or ["All masters agree."]
-    return "\n".join(lines)
+    return "\n".join(lines) if lines else name
 
 
-def _row(name: str, peer: Mapping[str, Any]) -> list[str]:
-    if "connected" not in peer:
-        return [name, peer["address"], "unknown", "", "", ""]
-    link = f"{'up' if peer['connected'] else 'DOWN'} for {_span(peer['for'])}"
-    heard = "never" if peer["heard"] is None else f"{_span(peer['heard'])} ago"
-    behind = "?" if peer["behind"] is None else str(peer["behind"])
-    return [name, peer.get("address", "not configured"), link, heard, behind, peer["versions"].get("salt", "?")]
+def _row(name: str, one: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
+    if one["this"]:
+        return [f"{name} (this)", one["address"], f"engine {found['engine']}", "", "", one["salt"]]
+    if one["state"] in ("left", "evicted"):
+        return [name, one["address"], one["state"], "", "", ""]
+    link = f"{'up' if one['connected'] else 'DOWN'} for {_span(one['for'])}"
+    link = link if one["state"] == "active" else f"{one['state']}, {link}"
+    heard = "never" if one["heard"] is None else f"{_span(one['heard'])} ago"
+    behind = "?" if one["behind"] is None else str(one["behind"])
+    return [name, one["address"], link, heard, behind, one["salt"] or "?"]
 
 
 def _span(seconds: float) -> str:
-    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+    for unit, size in (("d", DAY), ("h", 3600), ("min", 60)):
         if seconds >= size:
             return f"{seconds / size:.0f} {unit}"
     return f"{max(seconds, 0):.0f} s"

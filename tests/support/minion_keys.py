@@ -9,7 +9,8 @@ from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from saltext_logilab.identity import Identity
-from saltext_logilab.masters.records import Key, Record, State
+from saltext_logilab.masters.keys import KIND, Key
+from saltext_logilab.masters.records import Record, State
 
 
 def new_minion_key() -> Key:
@@ -25,4 +26,4 @@ IDENTITIES = [Identity(Ed25519PrivateKey.generate()) for _ in range(3)]
 def record(state: State, key: Key, origin: bytes, counter: int, context: Mapping[bytes, int] | None = None) -> Record:
     """Return a record about the minion web1."""
     pem = "" if state is State.DELETED else key.pem
-    return Record("web1", state, key.fingerprint, pem, origin, counter, context or {}, at=1)
+    return Record(KIND, "web1", state, key.fingerprint, pem, origin, counter, context or {}, at=1)

@@ -11,10 +11,8 @@ Master configuration:
       masters:
         name: paris
         listen: 192.0.2.1:4507
-        peers:
-          nantes:
-            address: 192.0.2.2:4507
-            fingerprint: SHA256:...   # as `salt-run masters.identity` on nantes shows it
+
+Who is in the group is told by ``salt-run masters.init``, ``masters.invite`` and ``masters.join``.
 
 .. versionadded:: 0.1.0
 """

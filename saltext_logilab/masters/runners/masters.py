@@ -1,5 +1,5 @@
 """
-Look at the group of masters that share their keys.
+Make several masters one: the group that shares its keys, and how it is.
 
 What goes wrong is told in a sentence, with exit code 1: an exception in a runner would be shown as a traceback.
 
@@ -8,27 +8,60 @@ What goes wrong is told in a sentence, with exit code 1: an exception in a runne
 
 from __future__ import annotations
 
+import os
+import pwd
+import sys
 import time
+from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from saltext_logilab.errors import LogilabError
-from saltext_logilab.identity import load_or_create
+from saltext_logilab.masters import control, invites, views
 from saltext_logilab.masters import settings as masters_settings
 from saltext_logilab.masters import status as masters_status
-from saltext_logilab.settings import state_dir
+from saltext_logilab.masters.journal import Journal
 
 if TYPE_CHECKING:
     __opts__: dict[str, Any]
 
 
+def _told(work: Callable[[], Any]) -> Any:
+    """Return what ``work`` does, or what went wrong."""
+    try:
+        return work()
+    except LogilabError as err:
+        return {"error": str(err), "retcode": 1}
+
+
+def _call(command: str, **arguments: Any) -> Any:
+    """Have this master's engine do ``command``."""
+    return control.call(masters_settings.read(__opts__).folder, command, **arguments)
+
+
+def _look(view: Callable[[Journal], Any]) -> Any:
+    """Return what ``view`` shows of this master's journal."""
+    journal = masters_status.open_journal(masters_settings.read(__opts__))
+    try:
+        return view(journal)
+    finally:
+        journal.close()
+
+
+def _actor() -> str:
+    """Return who has typed the command: behind sudo, who has typed that."""
+    return os.environ.get("SUDO_USER") or pwd.getpwuid(os.getuid()).pw_name
+
+
 def status() -> dict[str, Any]:
     """
-    Show this master's view of the group: its peers, how far they are behind, and what is wrong.
+    Show this master's view of the group: the members, how far they are behind, and what is wrong.
 
-    Returns a mapping from this master's name to ``ok``, ``fingerprint``, ``listen``, ``engine`` (``running`` or
-    ``stopped``), ``age`` (seconds since the engine last showed itself), ``records`` (their number by state), ``peers``
-    and ``problems`` (sentences). Of a peer it tells whether it is ``connected`` and ``for`` how many seconds, when it
-    was last ``heard`` (seconds ago), and how many of this master's changes it has not acknowledged (``behind``). It is
+    Returns a mapping from this master's name to ``ok``, ``group`` (its own state: ``active``, ``suspended``, ``left``,
+    ``evicted`` or ``none``), ``engine`` (``running`` or ``stopped``), ``age`` (seconds since the engine last showed
+    itself), ``records`` (their number by state), ``held`` and ``conflicts`` (numbers of ids), ``members`` and
+    ``problems`` (sentences). Of a member it tells whether it is ``connected`` and ``for`` how many seconds, when it was
+    last ``heard`` (seconds ago), and how many of this master's changes it has not acknowledged (``behind``). It is
     shown as a table; ``--out`` chooses another form. When something is wrong, ``retcode`` and the exit code are 1.
 
     CLI Example:
@@ -46,20 +79,211 @@ def status() -> dict[str, Any]:
     return {"outputter": "masters_status", "data": {name: found, **({} if found["ok"] else {"retcode": 1})}}
 
 
-def identity() -> dict[str, Any]:
+def init() -> dict[str, Any]:
     """
-    Show the fingerprint by which the other masters know this one; its key is made when there is none yet.
+    Make a group with this master as its first member.
 
-    Returns ``fingerprint`` and the private key's ``file``; or ``error``, a sentence, with exit code 1.
+    Returns ``group``, the fingerprint of its founder; or ``error``, a sentence, with exit code 1. Keys that this master
+    has become the group's.
 
     CLI Example:
 
     .. code-block:: bash
 
-        salt-run masters.identity
+        salt-run masters.init
     """
-    try:
-        path = state_dir(__opts__, masters_settings.AREA) / masters_settings.IDENTITY
-        return {"fingerprint": load_or_create(path).fingerprint, "file": str(path)}
-    except LogilabError as err:
-        return {"error": str(err), "retcode": 1}
+    done: dict[str, Any] = _told(lambda: _call("init"))
+    return done
+
+
+def invite(file: str) -> dict[str, Any]:
+    """
+    Write an invite for one more master to ``file``, a new file of mode 0600 on this master.
+
+    Carry it to the other master by a way that nobody else can read, such as scp, and join by it there. It is good for
+    one master and one hour, by this master's clock. Its secret is neither in the arguments nor in the return, which go
+    to events and the job cache. Returns ``file``; or ``error``, with exit code 1.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run masters.invite /root/nantes.invite
+    """
+
+    def work() -> dict[str, Any]:
+        invites.write(Path(file), invites.parse(_call("invite")))
+        return {"file": file}
+
+    done: dict[str, Any] = _told(work)
+    return done
+
+
+def join(file: str, dry_run: bool = False, adopt: bool = False) -> dict[str, Any]:
+    """
+    Join the group by the invite in ``file``, or on the standard input when it is ``-``.
+
+    It refuses when this master has another master key pair than the group, and tells the steps. When keys are accepted
+    or rejected here that the group does not know, or knows otherwise, it refuses as well: look at the report of
+    ``dry_run``, which changes nothing and uses nothing up, then say ``adopt``.
+
+    Returns ``joined``, and lists of ids: ``come`` (keys that this master gets), ``go_out`` (keys that the group gets),
+    ``conflicts`` (different keys on both sides: each side keeps its own), ``restricted`` (accepted on one side,
+    rejected or deleted on the other: the restrictive side wins), ``same`` (a number). Or ``error``, with exit code 1.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run masters.join /root/nantes.invite dry_run=True
+        salt-run masters.join /root/nantes.invite adopt=True
+        ssh paris cat /root/nantes.invite | salt-run masters.join -
+    """
+
+    def work() -> dict[str, Any]:
+        text = sys.stdin.read(invites.LIMIT + 1) if file == "-" else invites.read(Path(file))
+        answer: dict[str, Any] = _call("join", text=text, adopt=bool(adopt), dry_run=bool(dry_run))
+        return answer
+
+    done: dict[str, Any] = _told(work)
+    return done
+
+
+def leave() -> dict[str, Any]:
+    """
+    Leave the group; this master keeps its keys and goes on alone.
+
+    A remaining member signs that this one has left, so one has to be connected. Identity and journal are put into a
+    folder ``left-…`` beside them. A master that was evicted makes room for a new beginning with it.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run masters.leave
+    """
+    done: dict[str, Any] = _told(lambda: _call("leave"))
+    return done
+
+
+def evict(name: str) -> dict[str, Any]:
+    """
+    Take a master out of the group, without its help: ``name`` is its name or fingerprint.
+
+    What it decided until now stays, what it decides later is refused on all members for ever. All members rotate their
+    AES key. The status stays red until Salt's master key is rotated, because the evicted master knows it. Of two
+    masters that have evicted each other this names the loser. Returns ``changes``, the last decisions of the evicted
+    master, the latest first.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run masters.evict nantes
+    """
+    done: dict[str, Any] = _told(lambda: _call("evict", name=str(name), actor=_actor()))
+    return done
+
+
+def members() -> dict[str, Any]:
+    """
+    List the masters that are or were in the group.
+
+    Returns by fingerprint ``name``, ``address`` and ``state`` (``active``, ``suspended``, ``left`` or ``evicted``), and
+    of one that is gone ``by`` which member and ``at`` when, by that member's clock.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run masters.members
+    """
+    found: dict[str, Any] = _told(lambda: _look(views.members))
+    return found
+
+
+def confirm(undo: bool = False) -> dict[str, Any]:
+    """
+    Share what waits for an operator: many keys that vanished at once, or keys that a new journal cannot explain.
+
+    With ``undo`` the vanished keys are put back instead. Returns the number of keys.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run masters.confirm
+        salt-run masters.confirm undo=True
+    """
+    done: dict[str, Any] = _told(lambda: _call("confirm", undo=bool(undo)))
+    return done
+
+
+def conflicts() -> dict[str, Any]:
+    """
+    List the ids under which different keys were accepted on different masters.
+
+    Returns by id a list of ``fingerprint``, ``state``, ``by`` (the master that decided) and ``at``.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run masters.conflicts
+    """
+    found: dict[str, Any] = _told(lambda: _look(views.conflicts))
+    return found
+
+
+def resolve(id: str, fingerprint: str) -> dict[str, Any]:  # noqa: A002 - Salt's word
+    """
+    End the conflict about the minion ``id`` on all masters, for the key with ``fingerprint``.
+
+    The other keys under that id are replaced. When somebody resolves it otherwise on another master at the same time,
+    the conflict stays.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run masters.resolve web1 3e:7f:...
+    """
+    done: dict[str, Any] = _told(
+        lambda: {"resolved": _call("resolve", minion=str(id), fingerprint=str(fingerprint), actor=_actor())}
+    )
+    return done
+
+
+def keys() -> dict[str, Any]:
+    """
+    Ask all masters for their pending and denied keys, which are not shared.
+
+    Returns ``masters`` (the numbers of each, or why it has not answered) and ``keys``: by id, state and fingerprint the
+    masters that have it; no more than 200 of each master and state, and five keys of one minion.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run masters.keys
+    """
+    done: dict[str, Any] = _told(lambda: views.keys(_call("keys")))
+    return done
+
+
+def history(id: str) -> list[dict[str, Any]] | dict[str, Any]:  # noqa: A002 - Salt's word
+    """
+    Show what was decided about the minion ``id``, the oldest first: when, what, about which key, on which master.
+
+    ``at`` is by that master's clock and decides nothing. ``actor`` is who typed the command, where one of this runner's
+    was typed; Salt's own commands do not tell.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run masters.history web1
+    """
+
+    found: list[dict[str, Any]] | dict[str, Any] = _told(lambda: _look(lambda one: views.history(one, str(id))))
+    return found

@@ -19,6 +19,7 @@ from tests.support.minion_keys import KEYS
 from tests.support.waiting import wait_until
 
 PATIENCE = 30
+MASTERS = ("paris", "nantes")
 
 
 @pytest.fixture(scope="module")
@@ -109,11 +110,11 @@ def test_what_happened_while_a_master_was_dead(lab: Lab) -> None:
     lab.run("paris", "salt-key", "-y", "-d", "web2")
     place(lab, "paris", "minions_pre", "web3", KEYS[1].pem)
     lab.run("paris", "salt-key", "-y", "-a", "web3")
-    wait_until(lambda: status(lab, "paris")["peers"]["nantes"]["behind"] == 2, PATIENCE, "two changes behind")
+    wait_until(lambda: status(lab, "paris")["members"]["nantes"]["behind"] == 2, PATIENCE, "two changes behind")
     done = lab.run("paris", "salt-run", "masters.status", "--out", "json")
     assert done.returncode == 1
     told = json.loads(done.stdout)["paris"]
-    assert told["peers"]["nantes"]["behind"] == 2
+    assert told["members"]["nantes"]["behind"] == 2
     assert any("nantes has not been connected" in sentence for sentence in told["problems"])
     lab.start("nantes")
     awaited(lab, "nantes", "web2", "")
@@ -161,7 +162,67 @@ def test_status_is_a_table_for_people(lab: Lab) -> None:
     assert done.stdout.strip().endswith("All masters agree.")
 
 
-def test_identity_shows_what_the_peers_expect(lab: Lab) -> None:
-    """The runner shows the fingerprint with which the other master is configured."""
-    shown = json.loads(lab.run("nantes", "salt-run", "masters.identity", "--out", "json").stdout)
-    assert shown["fingerprint"] == status(lab, "paris")["peers"]["nantes"]["fingerprint"]
+def test_members_shows_who_is_in_the_group(lab: Lab) -> None:
+    """Both masters list the same members with the same fingerprints."""
+    shown = [json.loads(lab.run(one, "salt-run", "masters.members", "--out", "json").stdout) for one in MASTERS]
+    assert shown[0] == shown[1]
+    assert sorted((one["name"], one["state"]) for one in shown[0].values()) == [
+        ("nantes", "active"),
+        ("paris", "active"),
+    ]
+
+
+def test_a_conflict_is_shown_and_resolved(lab: Lab) -> None:
+    """Both fingerprints with their masters; the one that an operator names is accepted on all."""
+    lab.kill("nantes")
+    place(lab, "paris", "minions", "web6", KEYS[0].pem)
+    place(lab, "nantes", "minions", "web6", KEYS[1].pem)
+    lab.start("nantes")
+    for master in MASTERS:
+        wait_until(lambda master=master: status(lab, master)["conflicts"] == 1, PATIENCE, "a conflict on both")
+    shown = json.loads(lab.run("paris", "salt-run", "masters.conflicts", "--out", "json").stdout)
+    assert {(one["by"], one["fingerprint"]) for one in shown["web6"]} == {
+        ("paris", KEYS[0].fingerprint),
+        ("nantes", KEYS[1].fingerprint),
+    }
+    assert lab.run("nantes", "salt-run", "masters.resolve", "web6", KEYS[2].fingerprint).returncode == 1
+    assert lab.run("nantes", "salt-run", "masters.resolve", "web6", KEYS[1].fingerprint).returncode == 0
+    accepted = pki(lab, "paris") / "minions" / "web6"
+    wait_until(lambda: accepted.read_text() == KEYS[1].pem, PATIENCE, "the chosen key on paris")
+    assert json.loads(lab.run("paris", "salt-run", "masters.conflicts", "--out", "json").stdout) == {}
+    past = json.loads(lab.run("paris", "salt-run", "masters.history", "web6", "--out", "json").stdout)
+    assert [one["by"] for one in past][-1] == "nantes"
+    assert past[-1]["decision"] == "accepted (resolves a conflict)"
+    assert past[-1]["actor"]
+
+
+def test_pending_keys_of_all_masters_are_asked_for(lab: Lab) -> None:
+    """A key that waits on one master is found from the other; a dead master is named."""
+    place(lab, "nantes", "minions_pre", "web7", KEYS[0].pem)
+    shown = json.loads(lab.run("paris", "salt-run", "masters.keys", "--out", "json").stdout)
+    assert shown["keys"]["web7"] == {"pending": {KEYS[0].fingerprint: ["nantes"]}}
+    (pki(lab, "nantes") / "minions_pre" / "web7").unlink()
+    lab.kill("nantes")
+    shown = json.loads(lab.run("paris", "salt-run", "masters.keys", "--out", "json").stdout)
+    assert shown["masters"]["nantes"]["error"]
+
+
+def test_many_keys_that_vanish_wait_for_an_operator(lab: Lab) -> None:
+    """rm of all files on one master deletes nothing on the other until it is confirmed, and can be undone."""
+    names = [f"many{number}" for number in range(15)]
+    for name in names:
+        place(lab, "paris", "minions", name, KEYS[0].pem)
+    wait_until(lambda: set(names) <= set(lab.keys("nantes")["accepted"]), PATIENCE, "all on nantes")
+    lab.stop("paris")
+    for name in names:
+        (pki(lab, "paris") / "minions" / name).unlink()
+    lab.start("paris")
+    wait_until(lambda: status(lab, "paris")["held"] == 15, PATIENCE, "held")
+    assert lab.run("paris", "salt-run", "masters.status").returncode == 1
+    assert set(names) <= set(lab.keys("nantes")["accepted"])
+    assert lab.run("paris", "salt-run", "masters.confirm", "undo=True").returncode == 0
+    wait_until(lambda: set(names) <= set(lab.keys("paris")["accepted"]), PATIENCE, "put back")
+    lab.run("paris", "salt-key", "-y", "-d", "many*")
+    wait_until(lambda: status(lab, "paris")["held"] >= 5, PATIENCE, "held again")
+    assert lab.run("paris", "salt-run", "masters.confirm").returncode == 0
+    wait_until(lambda: not set(names) & set(lab.keys("nantes")["accepted"]), PATIENCE, "gone from nantes")

@@ -26,7 +26,7 @@ def test_masters_of_3006_and_3007_share_a_key(make_lab: LabFactory) -> None:
     awaited(lab, "nantes", "web1", "accepted")
     lab.run("nantes", "salt-key", "-y", "-d", "web1")
     awaited(lab, "paris", "web1", "")
-    assert status(lab, "paris")["peers"]["nantes"]["versions"]["salt"] == versions["nantes"]
+    assert status(lab, "paris")["members"]["nantes"]["salt"] == versions["nantes"]
 
 
 AS_NOBODY = """

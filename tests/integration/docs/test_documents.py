@@ -38,9 +38,9 @@ TABLE = (
         "the package is not in a registry yet: the wheel of this run goes into an environment of its own",
     ),
     Substitution(
-        r"sudo salt-run masters\.identity",
-        "mkdir -p ~/salt/var/cache/salt/master/proc && salt-run -c {configuration} masters.identity",
-        "a master's configuration of the test's own; no Salt of the system's is touched",
+        r"sudo salt-run masters\.(init|invite|join|status)( /root/nantes\.invite)?",
+        r"mkdir -p ~/salt/var/cache/salt/master/proc && salt-run -c {configuration} --doc masters.\1",
+        "no Salt of the system's own is touched: that the command exists; the page goes on with it in a lab",
     ),
     Substitution(
         r"sudo salt web1 state\.apply (users|users\.clean) test=True",

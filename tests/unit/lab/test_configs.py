@@ -16,12 +16,11 @@ def planned(kind: str = "hot-hot", short: str = "", **wish: object) -> Plan:
 
 
 def master(made: Plan) -> dict[str, object]:
-    prints = {member.name: f"SHA256:{member.name}" for member in made.masters}
-    return configs.master(FOLDER, made, made.masters[0], formulas=Path("/formulas"), fingerprints=prints)
+    return configs.master(FOLDER, made, made.masters[0], formulas=Path("/formulas"))
 
 
 def test_master() -> None:
-    """A master listens on its own address, serves the lab's files before the formulas, and knows its peers."""
+    """A master listens on its own address, serves the lab's files before the formulas, and has the engine."""
     values = master(planned())
     assert (values["interface"], values["publish_port"], values["ret_port"]) == ("127.1.2.1", 4505, 4506)
     assert values["user"] == "salt"
@@ -29,11 +28,7 @@ def test_master() -> None:
     assert values["engines"] == [{"logilab_masters": {}}]
     assert values["logilab"] == {
         "state_dir": "/lab/paris/root/state",
-        "masters": {
-            "name": "paris",
-            "listen": "127.1.2.1:4507",
-            "peers": {"nantes": {"address": "127.1.2.2:4507", "fingerprint": "SHA256:nantes"}},
-        },
+        "masters": {"name": "paris", "listen": "127.1.2.1:4507"},
     }
 
 

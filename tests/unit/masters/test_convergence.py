@@ -7,8 +7,11 @@ import pytest
 
 from saltext_logilab.masters.journal import Journal
 from saltext_logilab.masters.keydirs import Held
+from saltext_logilab.masters.keys import effect
+from saltext_logilab.masters.kinds import chain, verify
 from saltext_logilab.masters.reconcile import Applied, decided, is_settled, local_changes, steps
-from saltext_logilab.masters.records import State, effect, verify
+from saltext_logilab.masters.records import State
+from tests.support.groups import unite
 from tests.support.minion_keys import IDENTITIES, KEYS
 
 IDS = ["web1", "web2"]
@@ -43,11 +46,10 @@ class Site:
 
     def pull(self, other: "Site") -> None:
         """Take everything from ``other``, as a link does."""
-        self.journal.add_members(other.journal.members().values())
-        members = self.journal.members()
+        members = self.journal.group().publics()
         pairs = list(other.journal.beyond(self.journal.frontier()))
         received = [verify(*pair, members) for pair in pairs]
-        self.journal.merge([one for one in received if one], other.journal.frontier(), members)
+        self.journal.merge([one for one in received if one], other.journal.frontier())
 
     def act(self, chance: random.Random) -> None:
         """Do what an operator does with salt-key."""
@@ -66,11 +68,18 @@ class Site:
 def sites(tmp_path):
     """Three members that know each other."""
     made = [Site(Journal(tmp_path / f"{n}.db", identity)) for n, identity in enumerate(IDENTITIES)]
-    for site in made:
-        site.journal.add_members([one.public for one in IDENTITIES])
+    unite([site.journal for site in made])
     yield made
     for site in made:
         site.journal.close()
+
+
+def anew(founder, path):
+    """A journal of the third member that was lost, and knows only who is in the group."""
+    journal = Journal(path, IDENTITIES[2])
+    journal.enter(founder.identity.public)
+    journal.merge(chain(founder.identity.public, founder.beyond({}, "member")), {})
+    return journal
 
 
 def heal(sites):
@@ -143,7 +152,7 @@ def test_a_member_that_lost_its_journal_revives_nothing(sites, tmp_path):
     heal(sites)
     del sites[0].store["web1"]
     heal(sites[:2])
-    sites[2].journal = Journal(tmp_path / "new.db", IDENTITIES[2])
+    sites[2].journal = anew(sites[0].journal, tmp_path / "new.db")
     heal(sites)
     assert all("web1" not in site.store for site in sites)
 

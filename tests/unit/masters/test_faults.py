@@ -13,10 +13,10 @@ from saltext_logilab.identity import Identity, load
 from saltext_logilab.masters import exchange, health, link, status
 from saltext_logilab.masters.journal import Journal
 from saltext_logilab.masters.keydirs import Held, KeyDirectories
-from saltext_logilab.masters.settings import MastersSettings, Peer
+from tests.support.groups import unite
 from tests.support.minion_keys import IDENTITIES, KEYS
-from tests.unit.masters.test_convergence import heal, sites  # noqa: F401 - a fixture
-from tests.unit.masters.test_members import Site, play, until
+from tests.unit.masters.test_convergence import anew, heal, sites  # noqa: F401 - a fixture
+from tests.unit.masters.test_members import Site, be_one_group, play, until
 
 
 def test_a_peers_heartbeat_does_not_put_off_ones_own(tmp_path):
@@ -27,6 +27,7 @@ def test_a_peers_heartbeat_does_not_put_off_ones_own(tmp_path):
 
         def __init__(self):
             self.said = []
+            self.public = IDENTITIES[1].public
 
         async def send(self, message):
             self.said.append(message[0])
@@ -34,7 +35,8 @@ def test_a_peers_heartbeat_does_not_put_off_ones_own(tmp_path):
     async def run():
         journal = Journal(tmp_path / "journal.db", IDENTITIES[0])
         wire = Silent()
-        side = exchange.Exchange(wire, journal, {}, lambda _ids: None, lambda: None, lambda _public: True)
+        unite([journal, Journal(tmp_path / "other.db", IDENTITIES[1])])
+        side = exchange.Exchange(wire, journal, {}, lambda _ids: None, lambda: None)
         sending = asyncio.ensure_future(side._send())
         deadline = time.monotonic() + 4 * exchange.HEARTBEAT
         while wire.said.count("have") < 2:
@@ -79,7 +81,7 @@ def test_a_deleted_key_stays_so_behind_another_one(sites, tmp_path):  # noqa: F8
         heal(sites[:2])
         del sites[0].store["web1"]
         heal(sites[:2])
-    sites[2].journal = Journal(tmp_path / "new.db", IDENTITIES[2])
+    sites[2].journal = anew(sites[0].journal, tmp_path / "new.db")
     heal(sites)
     assert all("web1" not in site.store for site in sites)
 
@@ -109,7 +111,7 @@ def test_the_rotation_after_a_delete_is_not_lost(tmp_path):
         paris.place("web1", KEYS[0])
         await until(lambda: "web1" in nantes.accepted(), "on nantes")
 
-        def fail():
+        def fail(_minions):
             raise OSError("no space left")
 
         nantes.around.forget = fail
@@ -151,14 +153,15 @@ def test_a_denied_key_that_is_gone_is_not_told_any_more(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "raw", [b"\x92\xa4have\x81\x90\x01", b"\x93\xa7records\x90\x81\xac" + b"x" * 12 + b"\xcf" + b"\xff" * 8]
+    "raw",
+    [b"\x92\xa4have\x81\x90\x01", b"\x94\xa7records\x90\x81\xac" + b"x" * 12 + b"\xcf" + b"\xff" * 8 + b"\xc4\x00"],
 )
 def test_a_peer_that_is_dialled_and_sends_nonsense_ends_no_engine(tmp_path, raw):
     """What cannot be decoded or kept ends the link, whoever has dialled it."""
 
     async def run():
         paris, nantes = Site(tmp_path, "paris"), Site(tmp_path, "nantes")
-        paris.peers, nantes.peers = [nantes], [paris]
+        be_one_group([paris, nantes])
         served = asyncio.Event()
 
         async def serve(wire):
@@ -169,7 +172,7 @@ def test_a_peer_that_is_dialled_and_sends_nonsense_ends_no_engine(tmp_path, raw)
             served.set()
 
         doors = link.Doors(nantes.identity, tmp_path)
-        server = await doors.listen(nantes.address, [paris.identity.fingerprint], serve)
+        server = await doors.listen(nantes.address, lambda _public: True, serve, serve)
         paris.start()
         await asyncio.wait_for(served.wait(), 20)
         server.close()
@@ -192,10 +195,13 @@ def odd(**health_file):
 def test_a_status_of_an_odd_health_file_is_told(tmp_path, peers):
     """A peer that the engine does not know yet, knows no more, or an older engine has described."""
     site = Site(tmp_path, "paris")
-    peer = Peer("nantes", site.address, IDENTITIES[1].fingerprint)
-    settings = MastersSettings("paris", site.address, (peer,), site.state)
-    health.write(site.state, odd(peers=peers))
-    found = status.status(settings, time.time())
+    other = Site(tmp_path, "nantes")
+    be_one_group([site, other])
+    health.write(
+        site.state,
+        odd(peers={other.identity.fingerprint if name == "nantes" else name: one for name, one in peers.items()}),
+    )
+    found = status.status(site.settings, time.time())
     assert not found["ok"]
     assert "PROBLEM" in status.table("paris", found)
 

@@ -12,13 +12,15 @@ import pytest
 
 from saltext_logilab.errors import UnavailableError, WireError
 from saltext_logilab.identity import load_or_create
-from saltext_logilab.masters import health, link
+from saltext_logilab.masters import archive, control, health, link, service
+from saltext_logilab.masters.archive import open_journal
 from saltext_logilab.masters.journal import Journal
 from saltext_logilab.masters.keydirs import KeyDirectories
+from saltext_logilab.masters.keys import Key
 from saltext_logilab.masters.member import Member
-from saltext_logilab.masters.records import Key
-from saltext_logilab.masters.settings import Address, MastersSettings, Peer
+from saltext_logilab.masters.settings import Address, MastersSettings
 from tests.support.addresses import free_address
+from tests.support.groups import unite
 from tests.support.minion_keys import IDENTITIES, KEYS
 
 DEADLINE = 20
@@ -29,10 +31,15 @@ class Around:
     """A master's surroundings that note what was asked of them."""
 
     versions: dict[str, str] = field(default_factory=lambda: {"salt": "3008", "logilab": "0"})
+    key: str = "aa:bb"
     forgotten: int = 0
     told: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
 
-    def forget(self) -> None:
+    def master_key(self) -> str:
+        """Give the fingerprint of a key that all have."""
+        return self.key
+
+    def forget(self, _minions: Any) -> None:
         """Count."""
         self.forgotten += 1
 
@@ -51,15 +58,24 @@ class Site:
         self.identity = load_or_create(self.state / "identity.pem")
         self.address = Address(*free_address())
         self.around = Around()
-        self.peers: list[Site] = []
         self._task: asyncio.Task[None] | None = None
+        self._lock = contextlib.ExitStack()
 
     def start(self) -> None:
         """Begin to work in the running loop."""
-        peers = tuple(Peer(one.name, one.address, one.identity.fingerprint) for one in self.peers)
-        settings = MastersSettings(self.name, self.address, peers, self.state)
-        self.journal = Journal(settings.journal, self.identity)
-        self._task = asyncio.ensure_future(Member(settings, self.journal, self.store, self.around).run())
+        self._lock.enter_context(service._only_one(self.state))
+        self.journal = open_journal(self.settings.journal, self.identity)
+        self.member = Member(self.settings, self.journal, self.store, self.around)
+        self._task = asyncio.ensure_future(self.member.run())
+
+    @property
+    def settings(self) -> MastersSettings:
+        """What its configuration says."""
+        return MastersSettings(self.name, self.address, self.state)
+
+    async def ask(self, command: str, **arguments: Any) -> Any:
+        """Do what a runner does, over the control socket."""
+        return await asyncio.to_thread(control.call, self.state, command, **arguments)
 
     async def kill(self) -> None:
         """Stop at whatever line it is."""
@@ -68,6 +84,7 @@ class Site:
         with contextlib.suppress(asyncio.CancelledError):
             await self._task
         self.journal.close()
+        self._lock.close()
 
     def place(self, minion: str, key: Key, folder: str = "minions") -> None:
         """Do by hand what an operator does: a whole file appears."""
@@ -82,6 +99,10 @@ class Site:
     def accepted(self) -> dict[str, Key | None]:
         """The accepted keys by id."""
         return {minion: held.key for minion, held in self.store.scan().items() if held.state == "accepted"}
+
+    def peer(self, other: "Site") -> dict[str, Any]:
+        """What the health file says of ``other``."""
+        return self.health().get("peers", {}).get(other.identity.fingerprint, {})
 
     def health(self) -> dict[str, Any]:
         """What the health file says."""
@@ -104,13 +125,22 @@ async def until(condition, what):
         await asyncio.sleep(0.01)
 
 
+def be_one_group(sites):
+    """Let ``sites``, which have not started yet, be members of one group."""
+    journals = [Journal(site.settings.journal, site.identity) for site in sites]
+    unite(journals, [str(site.address) for site in sites], [site.name for site in sites])
+    for journal in journals:
+        archive.keep(journal)
+        journal.close()
+
+
 def play(folder, story, names=("paris", "nantes")):
     """Run ``story`` with members of ``names`` that are each other's peers, and stop them."""
 
     async def run():
         sites = [Site(folder, name) for name in names]
+        be_one_group(sites)
         for site in sites:
-            site.peers = [one for one in sites if one is not site]
             site.start()
         try:
             await story(*sites)
@@ -229,11 +259,8 @@ def test_three_members_pass_on_what_one_cannot_reach(tmp_path):
     """A record reaches a member over another one, and its signature is verified there."""
 
     async def story(paris, nantes, lyon):
-        await until(lambda: len(lyon.journal.members()) == 3, "lyon knows who is who")
-        await paris.kill()
+        await until(lyon.journal.frontier, "lyon is up")
         await lyon.kill()
-        paris.peers = [nantes]
-        paris.start()
         paris.place("web1", KEYS[0])
         await until(lambda: "web1" in nantes.accepted(), "accepted on nantes")
         await paris.kill()
@@ -247,7 +274,7 @@ def test_a_journal_that_was_set_back_uses_no_counter_twice(tmp_path):
     """A member whose journal comes from a backup decides something while it is alone, then gets all back."""
 
     async def story(paris, nantes):
-        await until(lambda: "nantes" in paris.health().get("peers", {}), "up")
+        await until(lambda: paris.peer(nantes).get("connected"), "up")
         await paris.kill()
         backup = {path.name: path.read_bytes() for path in paris.state.iterdir() if path.name.startswith("journal")}
         paris.start()
@@ -274,15 +301,15 @@ def test_health_tells_who_is_away_and_how_far(tmp_path):
     """A peer that is down is shown with the number of changes that it has not acknowledged."""
 
     async def story(paris, nantes):
-        await until(lambda: paris.health().get("peers", {}).get("nantes", {}).get("connected"), "connected")
+        await until(lambda: paris.peer(nantes).get("connected"), "connected")
         await nantes.kill()
         paris.place("web1", KEYS[0])
-        await until(lambda: paris.health()["peers"]["nantes"]["behind"] == 1, "one behind")
-        peer = paris.health()["peers"]["nantes"]
+        await until(lambda: paris.peer(nantes)["behind"] == 1, "one behind")
+        peer = paris.peer(nantes)
         assert not peer["connected"]
         assert peer["error"]
         nantes.start()
-        await until(lambda: paris.health()["peers"]["nantes"]["behind"] == 0, "acknowledged")
+        await until(lambda: paris.peer(nantes)["behind"] == 0, "acknowledged")
 
     play(tmp_path, story)
 
@@ -292,7 +319,7 @@ def test_an_address_in_use_does_not_stop_the_exchange(tmp_path):
 
     async def run():
         paris, nantes = Site(tmp_path, "paris"), Site(tmp_path, "nantes")
-        paris.peers, nantes.peers = [nantes], [paris]
+        be_one_group([paris, nantes])
         with socket.socket() as squatter:
             squatter.bind((paris.address.host, paris.address.port))
             squatter.listen()
@@ -327,11 +354,15 @@ def test_a_stranger_gets_nothing(tmp_path):
     [
         ["nonsense"],
         [7],
-        ["have", {}, b""],
-        ["have", {b"short": 1}, b"", []],
-        ["have", [1], b"", []],
-        ["records", [[b"x", b"y"]], None],
-        ["records", 5, None],
+        ["have", b"", {}, b""],
+        ["have", b"", {b"short": 1}, b"", 1],
+        ["have", b"", [1], b"", 1],
+        ["have", 7, {}, b"", 1],
+        ["ask", 1],
+        ["told", 1, 2],
+        ["reset"],
+        ["records", [[b"x", b"y"]], None, b""],
+        ["records", 5, None, b""],
         ["hello", 5],
     ],
     ids=str,

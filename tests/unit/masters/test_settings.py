@@ -4,10 +4,8 @@ import pytest
 
 from saltext_logilab.errors import ConfigurationError
 from saltext_logilab.masters import settings
-from tests.support.minion_keys import IDENTITIES
 
-PEER = {"address": "192.0.2.2:4507", "fingerprint": IDENTITIES[1].fingerprint}
-GOOD = {"name": "paris", "listen": "192.0.2.1:4507", "peers": {"nantes": PEER}}
+GOOD = {"name": "paris", "listen": "192.0.2.1:4507", "silence_days": 3}
 
 
 def opts(masters, **others):
@@ -17,14 +15,14 @@ def opts(masters, **others):
 
 
 def test_a_whole_configuration_is_read():
-    """Name, address, peers, and the folder beside the pki directory."""
+    """Name, address, and the folder beside the pki directory."""
     found = settings.read(opts(GOOD))
     assert (found.name, str(found.listen), str(found.folder)) == (
         "paris",
         "192.0.2.1:4507",
         "/etc/salt/pki/logilab/masters",
     )
-    assert [(peer.name, str(peer.address)) for peer in found.peers] == [("nantes", "192.0.2.2:4507")]
+    assert found.silence_days == 3
 
 
 def test_the_name_is_the_masters_id_by_default():
@@ -35,19 +33,15 @@ def test_the_name_is_the_masters_id_by_default():
 WRONG = [
     ({**GOOD, "listn": 1}, "logilab:masters:listn is not a known setting"),
     ({**GOOD, "listne": 1}, "did you mean 'listen'"),
-    ({"peers": {}}, "logilab:masters:listen is missing"),
+    ({}, "logilab:masters:listen is missing"),
     ({**GOOD, "listen": 4507}, "logilab:masters:listen must be a text, not 4507"),
     ({**GOOD, "listen": "192.0.2.1"}, "listen must be HOST:PORT"),
     ({**GOOD, "listen": "192.0.2.1:0"}, "listen must be HOST:PORT"),
     ({**GOOD, "listen": "2001:db8::1:4507"}, "listen must be HOST:PORT"),
     ({**GOOD, "listen": "a b:4507"}, "listen must be HOST:PORT"),
-    ({**GOOD, "peers": ["nantes"]}, "logilab:masters:peers must be a mapping"),
-    ({**GOOD, "peers": {"nantes": "192.0.2.2"}}, "logilab:masters:peers:nantes must be a mapping"),
-    ({**GOOD, "peers": {"nantes": {**PEER, "port": 1}}}, "peers:nantes:port is not a known setting"),
-    ({**GOOD, "peers": {"nantes": {**PEER, "fingerprint": "x"}}}, "peers:nantes:fingerprint must be 'SHA256:'"),
-    ({**GOOD, "peers": {"paris": PEER}}, "names this master itself"),
-    ({**GOOD, "peers": {"nantes": PEER, "lyon": PEER}}, "has the same fingerprint as 'nantes'"),
-    ({**GOOD, "peers": {"../x": PEER}}, "is no name of a master"),
+    ({**GOOD, "silence_days": 0}, "silence_days must be 1 or more"),
+    ({**GOOD, "silence_days": "a week"}, "silence_days must be a whole number"),
+    ({**GOOD, "name": "../x"}, "is no name of a master"),
     ([], "logilab:masters must be a mapping"),
 ]
 

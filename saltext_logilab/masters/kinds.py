@@ -1,0 +1,60 @@
+"""The kinds of subjects that records are about, and the door through which records of others come in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from saltext_logilab.errors import WireError
+from saltext_logilab.masters import group, keys
+from saltext_logilab.masters.records import DOMAIN, MEMBER_SIZE, Record, Signed, decode, member_id
+
+KINDS: Mapping[str, Callable[[Record], None]] = {keys.KIND: keys.check, group.KIND: group.check}
+"""Of each kind, what refuses a record of it that is malformed. Who adds a kind adds a line."""
+
+
+def verify(blob: bytes, signature: bytes, members: Mapping[bytes, bytes]) -> Signed | None:
+    """
+    Check and decode a record that came from outside; None when its origin is no member, or its kind unknown here.
+
+    :param members: the raw public keys of the members, by :func:`~saltext_logilab.masters.records.member_id`.
+    :raises WireError: it is malformed or not signed by its origin.
+    """
+    record = decode(blob)
+    check = KINDS.get(record.kind)
+    public = members.get(record.origin[:MEMBER_SIZE])
+    if check is None or public is None:
+        return None
+    check(record)
+    try:
+        Ed25519PublicKey.from_public_bytes(public).verify(signature, DOMAIN + blob)
+    except InvalidSignature as err:
+        raise WireError(f"a record about {record.subject!r} has a wrong signature") from err
+    return Signed(record, blob, signature)
+
+
+def chain(founder: bytes, pairs: Iterable[tuple[bytes, bytes]]) -> list[Signed]:
+    """
+    Return the records about members in ``pairs``, each signed by the founder or by somebody whom another one names.
+
+    :raises WireError: one is malformed, or of somebody whom nobody has let in.
+    """
+    publics = {member_id(founder): founder}
+    records: list[Signed] = []
+    waiting = [(blob, signature) for blob, signature in pairs]
+    while waiting:
+        left = []
+        for blob, signature in waiting:
+            one = verify(blob, signature, publics)
+            if one is None or one.record.kind != group.KIND:
+                left.append((blob, signature))
+                continue
+            public = group.facts(one.record).public
+            publics.setdefault(member_id(public), public)
+            records.append(one)
+        if len(left) == len(waiting):
+            raise WireError("there are records of a member that nobody has let in")
+        waiting = left
+    return records
