@@ -12,6 +12,7 @@ from saltext_logilab.swarm.distributions import Constant, Distribution
 from saltext_logilab.swarm.recipes import Recipe
 
 NOW = Constant(0.0)
+_QUICK = Constant(0.01)
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class States:
     count: int = 8
     changed: float = 0.1
     failed: float = 0.0
-    duration: Distribution = Constant(0.01)
+    duration: Distribution = _QUICK
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ class Group:
     version: Recipe | None = None
     grains: Mapping[str, Recipe] = field(default_factory=dict)
     pillar: Mapping[str, Recipe] | None = None
-    ask_pillar: bool = True
+    ask_pillar: bool = False
     answers: Mapping[str, Answer] = field(default_factory=dict)
     recorded: Mapping[str, tuple[Recorded, ...]] = field(default_factory=dict)
     latency: Distribution = NOW

@@ -17,6 +17,7 @@ import yaml
 from saltext_logilab.errors import ConfigurationError, UnavailableError
 
 T = TypeVar("T")
+D = TypeVar("D")
 
 UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _MERGE = "tag:yaml.org,2002:merge"
@@ -134,7 +135,7 @@ class Fields:
         self._left = {} if node.content is None else dict(node.entries())
         self._known: list[str] = []
 
-    def take(self, key: str, read: Callable[[Node], T], default: T) -> T:
+    def take(self, key: str, read: Callable[[Node], T], default: D) -> T | D:
         """Return what ``read`` makes of the value of ``key``, or ``default`` when it is absent."""
         self._known.append(key)
         node = self._left.pop(key, None)

@@ -1,5 +1,5 @@
 """
-What all parts of a running swarm share: its minions and masters, its clock, its numbers, and how a minion asks a master.
+What the parts of a running swarm share: minions, masters, the clock, the numbers, and how a minion asks a master.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import zmq
-import zmq.asyncio
 
 from saltext_logilab.errors import UnavailableError, WireError
 from saltext_logilab.swarm import wire
@@ -20,6 +19,7 @@ from saltext_logilab.swarm.counters import Counters
 from saltext_logilab.swarm.keys import Pair, Pool
 from saltext_logilab.swarm.links import Exchange, Requests
 from saltext_logilab.swarm.minions import FakeMinion
+from saltext_logilab.swarm.sealing import StaleKeyError
 from saltext_logilab.swarm.seats import Master, Seat, State
 
 log = logging.getLogger(__name__)
@@ -47,11 +47,11 @@ class Engine:
         self.counters = Counters()
         self.loop = asyncio.get_running_loop()
         self.begun = self.loop.time()
-        self.context = zmq.asyncio.Context()
+        self.context = zmq.Context()
         self.context.set(zmq.MAX_SOCKETS, MOST_SOCKETS)
         self.closed = False
         self.stale: Callable[[Seat], None] = lambda _seat: None
-        self.unanswered: Callable[[Seat], None] = lambda _seat: None
+        self.unanswered: Callable[[Seat], object] = lambda _seat: None
         self._shared: Pair | None = None
 
     @property
@@ -91,7 +91,8 @@ class Engine:
 
     def requests(self, seat: Seat) -> Requests:
         """Return the sockets for the requests of ``seat``."""
-        holder, width = (seat.master, self.spec.sockets) if self.pooled else (seat, 1)
+        holder: Master | Seat = seat.master if self.pooled else seat
+        width = self.spec.sockets if self.pooled else 1
         if holder.requests is None:
             holder.requests = Requests(self.context, seat.master.uri, width, self.spec.timeout)
         return holder.requests
@@ -121,7 +122,7 @@ class Engine:
                 return
             try:
                 done(True, read(seat, answer, nonce))
-            except wire.StaleKeyError:
+            except StaleKeyError:
                 self._sign_in_first(seat, done, again, attempt)
             except (WireError, UnavailableError) as err:
                 seat.text = str(err)
@@ -160,7 +161,8 @@ class Engine:
         """Close all sockets at once; what is under way is forgotten."""
         self.closed = True
         for master in self.masters:
-            for holder in (master, *master.seats.values()):
+            holders: list[Master | Seat] = [master, *master.seats.values()]
+            for holder in holders:
                 if holder.requests:
                     holder.requests.close()
                 if holder.subscription:

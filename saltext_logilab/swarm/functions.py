@@ -59,23 +59,18 @@ def answer(minion: FakeMinion, call: Call, scene: Scene, running: Callable[[], S
 
     :param running: gives the jobs that this minion is at.
     """
-    told = minion.group.answers.get(call.fun)
-    if told and (told.recipe or told.call):
-        return _told(minion, call, told, scene)
-    if call.fun in minion.group.recorded:
-        return _recorded(minion.group, call)
+    group = minion.group
+    told = _telling(group.answers.get(call.fun))
+    if told or call.fun in group.recorded:
+        return _told(minion, call, told, scene) if told else _recorded(group, call)
     if call.fun in highstate.FUNCTIONS:
         return _state_run(minion, call)
     if call.fun in ("saltutil.find_job", "saltutil.running"):
-        jobs = list(running())
-        found = [job for job in jobs if call.args and job["jid"] == str(call.args[0])]
-        return Outcome(jobs if call.fun == "saltutil.running" else (found or [{}])[0])
+        return _jobs(call, running())
     if call.fun in _BUILTIN:
         return _run(minion, call)
-    anything = minion.group.answers.get("*")
-    if anything and (anything.recipe or anything.call):
-        return _told(minion, call, anything, scene)
-    return Outcome(f"'{call.fun}' is not available.", MISSING, "nested")
+    anything = _telling(group.answers.get("*"))
+    return _told(minion, call, anything, scene) if anything else _missing(call)
 
 
 def failure(call: Call) -> Outcome:
@@ -83,6 +78,22 @@ def failure(call: Call) -> Outcome:
     if call.fun in highstate.FUNCTIONS:
         return Outcome([FAILURE], 1, "highstate")
     return Outcome(FAILURE, 1)
+
+
+def _missing(call: Call) -> Outcome:
+    return Outcome(f"'{call.fun}' is not available.", MISSING, "nested")
+
+
+def _telling(told: Answer | None) -> Answer | None:
+    """Return ``told`` when it says what to answer, and not only how late."""
+    return told if told and (told.recipe or told.call) else None
+
+
+def _jobs(call: Call, running: Sequence[dict[str, Any]]) -> Outcome:
+    if call.fun == "saltutil.running":
+        return Outcome(list(running))
+    found = [job for job in running if call.args and job["jid"] == str(call.args[0])]
+    return Outcome(found[0] if found else {})
 
 
 def _told(minion: FakeMinion, call: Call, told: Answer, scene: Scene) -> Outcome:

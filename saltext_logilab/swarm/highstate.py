@@ -115,5 +115,5 @@ _STATES = (_package, _file, _service)
 
 
 def _clock(now: float) -> str:
-    moment = datetime.datetime(2000, 1, 1) + datetime.timedelta(seconds=now % _DAY)  # noqa: DTZ001  # a time of day only
+    moment = datetime.datetime(2000, 1, 1) + datetime.timedelta(seconds=now % _DAY)  # a time of day only
     return moment.strftime("%H:%M:%S.%f")

@@ -1,5 +1,5 @@
 """
-What minions do with a job: be meant by it or not, drop it or fail, take their time, answer, and be told that it came in.
+What minions do with a job: drop it or fail, take their time, answer, and be told that the answer came in.
 """
 
 from __future__ import annotations

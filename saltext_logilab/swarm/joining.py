@@ -17,6 +17,7 @@ from saltext_logilab.swarm import links, wire
 from saltext_logilab.swarm.engine import Engine
 from saltext_logilab.swarm.links import Exchange, Subscription
 from saltext_logilab.swarm.minions import FakeMinion
+from saltext_logilab.swarm.sealing import StaleKeyError
 from saltext_logilab.swarm.seats import Master, Publication, Seat, State
 from saltext_logilab.swarm.targets import compiled
 from saltext_logilab.swarm.wire import SignIn
@@ -32,7 +33,7 @@ class Joining:
     """Brings minions to masters and keeps them there."""
 
     def __init__(self, engine: Engine, handle: Handler, joined: Callable[[Seat], None]) -> None:
-        """Give each publication that a seat has to look at to ``handle``; tell ``joined`` who came for the first time."""
+        """Give ``handle`` each publication that a seat has to look at; tell ``joined`` who has come."""
         self._engine = engine
         self._handle = handle
         self._joined = joined
@@ -130,7 +131,7 @@ class Joining:
     def leave(self, seat: Seat) -> None:
         """Be away: as a minion whose machine is off."""
         seat.state = State.AWAY
-        seat.session = ""
+        seat.session = b""
         self._catch_up(seat, handle=False)
         if seat.subscription:
             seat.subscription.close()
@@ -199,7 +200,7 @@ class Joining:
             master.aes, master.serial = accepted.aes, -1
             unread, master.unread = master.unread, []
             for frame in unread:
-                with contextlib.suppress(wire.StaleKeyError, WireError):  # of the time before the last rotation
+                with contextlib.suppress(StaleKeyError, WireError):  # of the time before the last rotation
                     self._decode(master, frame)
         if master.subscription is None:
             received = self._pooled_reader(master) if self._engine.pooled else _ignore
@@ -309,7 +310,7 @@ class Joining:
             return None
         try:
             return self._decode(master, frame)
-        except wire.StaleKeyError:
+        except StaleKeyError:
             self._all_stale(master, frame)
             return None
 
@@ -328,7 +329,7 @@ class Joining:
         return publication
 
     def _all_stale(self, master: Master, frame: bytes) -> None:
-        master.aes = ""
+        master.aes = b""
         master.unread.append(frame)
         for seat in master.seats.values():
             if seat.state in (State.JOINED, State.WAITING, State.ASKING) and seat.greeted:

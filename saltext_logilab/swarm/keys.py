@@ -9,6 +9,7 @@ Loading a key checks no primes: that costs a thousand times more than all the re
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -45,10 +46,19 @@ class Pair:
     token: bytes
 
     def key(self) -> rsa.RSAPrivateKey:
-        """Return the private key to work with."""
+        """Return the private key to work with; the one that many minions share is loaded once."""
+        return _shared_key(self) if self.number == SHARED else self.load()
+
+    def load(self) -> rsa.RSAPrivateKey:
+        """Load the private key."""
         key = load_der_private_key(self.private, password=None, unsafe_skip_rsa_key_validation=True)
         assert isinstance(key, rsa.RSAPrivateKey)
         return key
+
+
+@functools.lru_cache(maxsize=1)
+def _shared_key(pair: Pair) -> rsa.RSAPrivateKey:
+    return pair.load()
 
 
 def default_folder(environment: Mapping[str, str] = os.environ) -> Path:

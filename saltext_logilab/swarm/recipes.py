@@ -67,7 +67,7 @@ class Template:
             value = self.render(scene.names)
             if isinstance(value, jinja2.Undefined):
                 str(value)  # a strict one raises, and says what is undefined
-        except Exception as err:  # noqa: BLE001  # a template may raise anything
+        except Exception as err:  # a template may raise anything
             raise ConfigurationError(f"the template {self.text!r} cannot be rendered: {err}") from err
         return value
 

@@ -67,7 +67,7 @@ class Seat:
         self.minion = minion
         self.master = master
         self.state = State.WAITING
-        self.session = ""
+        self.session = b""
         self.attempts = 0
         self.behind = False
         self.greeted = False
@@ -114,7 +114,7 @@ class Master:
     up: bool = False
     trouble: str = ""
     key: MasterKey | None = None
-    aes: str = ""
+    aes: bytes = b""
     serial: int = -1
     publish_port: int = 0
     subscribed: bool = False

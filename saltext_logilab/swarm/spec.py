@@ -35,6 +35,7 @@ from saltext_logilab.swarm.recipes import Recipe
 KINDS = ("hot-hot", "failover")
 CONNECTIONS = ("pooled", "per-minion")
 MOST = 100_000
+_NO_RECORDING: tuple[Mapping[str, tuple[Recorded, ...]], Mapping[str, Recipe]] = ({}, {})
 _FINGERPRINT = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){15,63}")
 _ANSWER = {"value", "template", "python", "retcode", "latency", "fail", "drop"}
 
@@ -84,7 +85,7 @@ def read(node: Node, folder: Path) -> Spec:
 
 def _group(name: str, node: Node, folder: Path) -> Group:
     fields = node.fields()
-    recorded, grains = fields.take("recorded", lambda one: _recording(one, folder), ({}, {}))
+    recorded, grains = fields.take("recorded", lambda one: _recording(one, folder), _NO_RECORDING)
     group = Group(
         name=name,
         count=fields.take("count", lambda one: one.whole(0, MOST), 1),
@@ -93,7 +94,7 @@ def _group(name: str, node: Node, folder: Path) -> Group:
         version=fields.take("salt", recipes.recipe, None),
         grains={**grains, **fields.take("grains", _recipes, {})},
         pillar=fields.take("pillar", _recipes, None),
-        ask_pillar=fields.take("ask_pillar", Node.flag, default=True),
+        ask_pillar=fields.take("ask_pillar", Node.flag, default=False),
         answers=fields.take("answers", lambda one: {fun: _answer(below, folder) for fun, below in one.entries()}, {}),
         recorded=recorded,
         latency=fields.take("latency", _distribution, NOW),
@@ -278,7 +279,7 @@ def _mined(alias: str, node: Node) -> tuple[str, tuple[Any, ...]]:
         return alias, ()
     if isinstance(node.content, dict):
         fields = node.fields()
-        made = fields.take("function", Node.text, alias), tuple(fields.take("args", lambda one: one.plain(), []))
+        made = fields.take("function", Node.text, alias), tuple(fields.take("args", lambda one: one.plain(), ()))
         fields.done()
         return made
     return alias, tuple(one.plain() for one in node.items())
@@ -313,7 +314,7 @@ def _recording(node: Node, folder: Path) -> tuple[Mapping[str, tuple[Recorded, .
     for key in ("minion", "salt"):
         fields.take(key, Node.text, "")
     answers: dict[str, tuple[Recorded, ...]] = {}
-    for one in fields.take("answers", Node.items, []):
+    for one in fields.take("answers", Node.items, ()):
         recorded = _recorded(one)
         answers[recorded.fun] = (*answers.get(recorded.fun, ()), recorded)
     grains = fields.take("grains", lambda one: {key: recipes.Constant(v.plain()) for key, v in one.entries()}, {})
@@ -325,7 +326,7 @@ def _recorded(node: Node) -> Recorded:
     fields = node.fields()
     recorded = Recorded(
         fun=fields.need("fun", Node.text),
-        args=tuple(fields.take("args", Node.plain, [])),
+        args=tuple(fields.take("args", Node.plain, ())),
         value=fields.take("return", Node.plain, None),
         retcode=fields.take("retcode", lambda one: one.whole(0, 255), 0),
     )

@@ -122,7 +122,8 @@ class Swarm:
         deadline = time.monotonic() + timeout
         while self.joined() < share * self.wanted:
             if time.monotonic() > deadline:
-                raise UnavailableError(f"{self.joined()} of {self.wanted} places are taken after {timeout:g} s{self._why()}")
+                taken = f"{self.joined()} of {self.wanted} places are taken after {timeout:g} s"
+                raise UnavailableError(taken + self._why())
             await asyncio.sleep(0.02)
 
     @property
@@ -202,7 +203,8 @@ class Swarm:
 
 def _allow_files(spec: Spec, masters: int) -> None:
     """Raise the limit of open files as far as needed; :raises UnavailableError: the system does not allow it."""
-    needed = _SPARE + (spec.count * masters * _FILES if spec.connections == "per-minion" else spec.sockets * masters * 3)
+    each = spec.count * _FILES if spec.connections == "per-minion" else spec.sockets * 3
+    needed = _SPARE + masters * each
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft >= needed or soft == resource.RLIM_INFINITY:
         return
