@@ -145,19 +145,15 @@ class Fields:
         """Return what ``read`` makes of the value of ``key``, which has to be there."""
         self._known.append(key)
         if key not in self._left:
-            self._refuse_unknown()
+            for near in difflib.get_close_matches(key, self._left, n=1):
+                self._left[near].refuse(f"{near!r} is not a known key (did you mean {key!r}?)")
             self.node.refuse(f"{key!r} is missing")
         return read(self._left.pop(key))
 
     def done(self) -> None:
         """Refuse what is left: unknown keys."""
-        self._refuse_unknown()
-
-    def _refuse_unknown(self) -> None:
         for key, node in self._left.items():
-            near = difflib.get_close_matches(key, self._known, n=1)
-            if near or key not in self._known:
-                node.refuse(f"{key!r} is not a known key{_hint(key, tuple(self._known))}")
+            node.refuse(f"{key!r} is not a known key{_hint(key, tuple(self._known))}")
 
 
 def load(path: Path) -> Node:

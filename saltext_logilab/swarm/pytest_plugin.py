@@ -17,7 +17,7 @@ import pytest
 if TYPE_CHECKING:  # the swarm itself is imported by who asks for it: every pytest run loads this file
     from saltext_logilab.swarm.background import Background
 
-OF_ALL = ("seed", "connections", "type", "reauth_delay", "ping_interval", "timeout", "retry")  # keys beside "groups"
+OF_ALL = ("seed", "connections", "type", "reauth_delay", "ping_interval", "retry")  # keys beside "groups"
 FakeMinions = Callable[..., "Background"]
 
 
@@ -54,9 +54,7 @@ def _spec(count: int | None, options: dict[str, Any]) -> Any:
         return spec.load(Path(given))
     if given is not None:
         return spec.from_data(given)
-    whole: dict[str, Any] = {
-        key: options.pop(key) for key in ("seed", "connections", "type", "reauth_delay") if key in options
-    }
+    whole: dict[str, Any] = {key: options.pop(key) for key in OF_ALL if key in options}
     return spec.from_data({**whole, "groups": {"fake": {"count": 1 if count is None else count, **options}}})
 
 

@@ -154,6 +154,8 @@ class _Expression:
 
     def _not(self) -> Matcher:
         if self._next("not"):
+            if self._tokens[:1] == ["not"]:
+                raise ValueError("a double not, which Salt does not take")
             inner = self._not()
             return lambda facts: not inner(facts)
         if self._next("("):
