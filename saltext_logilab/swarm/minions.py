@@ -125,7 +125,7 @@ def rehearse(minions: Iterable[FakeMinion]) -> None:
         try:
             dict(minion.grains)
             dict(minion.pillar)
-            scene = minion.scene()
+            scene = minion.scene(number=1)
             for periodic in (*minion.group.beacons, *minion.group.events):
                 periodic.tag.make(scene)
                 periodic.data.make(scene)

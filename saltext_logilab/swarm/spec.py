@@ -126,7 +126,7 @@ def _some_seconds(node: Node) -> float:
 
 def _fingerprint(node: Node) -> str:
     if not _FINGERPRINT.fullmatch(node.text()):
-        node.refuse(f"{node.content!r} is no fingerprint as `salt-key -f master` prints it: 3c:5f:…")
+        node.refuse(f"{node.content!r} is no fingerprint as in a minion's master_finger: 3c:5f:…")
     return node.text()
 
 

@@ -56,7 +56,7 @@ class MasterKey:
 
     @property
     def fingerprint(self) -> str:
-        """The fingerprint as ``salt-key -F master`` prints it."""
+        """The fingerprint, as a minion takes it for ``master_finger``."""
         body = "".join(f"{line}\n" for line in self.pem.splitlines()[1:-1])
         return str(pem_finger(key=body.encode(), sum_type="sha256"))
 
