@@ -87,7 +87,9 @@ def _add_report(command: argparse.ArgumentParser) -> None:
 
 def _add_record(command: argparse.ArgumentParser) -> None:
     command.add_argument("minion", metavar="MINION")
-    command.add_argument("command", metavar="'FUN ARGS'", nargs="*", help="functions to record (a usual set)")
+    command.add_argument(
+        "--ask", metavar="'FUN ARGS'", action="append", default=[], help="record this; again for more (a usual set)"
+    )
     command.add_argument("--config", metavar="DIR", type=Path, default=CONFIG, help="the master's (/etc/salt)")
     command.add_argument("--output", metavar="FILE", type=Path, required=True)
     command.add_argument("--timeout", metavar="SECONDS", type=int, default=30)
@@ -150,7 +152,7 @@ def _report(given: argparse.Namespace) -> int:
 def _record(given: argparse.Namespace) -> int:
     from saltext_logilab.swarm import recorder  # noqa: PLC0415  # it loads all of Salt
 
-    commands = given.command or list(recorder.USUAL)
+    commands = given.ask or list(recorder.USUAL)
     if "grains.items" not in commands:
         commands = ["grains.items", *commands]
     recording = recorder.record(given.config, given.minion, commands, given.timeout)
