@@ -219,9 +219,9 @@ class Lab:
             kind,
             user,
             short,
-            wish.fake or 0,
             dict(wish.master_options),
             dict(wish.minion_options),
+            wish.fake or 0,
         )
         return wanted, self._salts(wanted)
 
@@ -275,12 +275,19 @@ class Lab:
         options = ["-c", str(place / "etc"), "-l", "quiet"]
         if member.role == "swarm":
             options = ["run", str(configs.swarm_file(self.folder)), "--report", str(configs.swarm_report(self.folder))]
+            options += self._measuring()
         self._end([member], 0)
         for path in configs.pidfiles(self.folder, member.name):  # after a kill Salt may think that it runs already
             path.unlink(missing_ok=True)
         self._progress(f"starting {member.name}")
         command = [str(salt.python), str(program), *options]
         daemons.start(place, command, configs.log(self.folder, member.name), salt.version)
+
+    def _measuring(self) -> list[str]:
+        """Return what lets the fake minions measure the first master, when it runs."""
+        master = self.folder / self.plan.masters[0].name
+        record = daemons.read(master)
+        return ["--master-pid", str(record.pid)] if record and processes.find(record.pid) else []
 
     def _end(self, members: Iterable[Member], grace: float) -> None:
         records = [daemons.read(self.folder / member.name) for member in members]

@@ -76,9 +76,9 @@ class Plan:
     kind: str = "hot-hot"
     user: str = ""
     short: str = ""
-    fake: int = 0
     master_options: Mapping[str, Any] = field(default_factory=dict)
     minion_options: Mapping[str, Any] = field(default_factory=dict)
+    fake: int = 0
 
     @property
     def masters(self) -> tuple[Member, ...]:
