@@ -78,6 +78,7 @@ def _parser() -> argparse.ArgumentParser:
 def _add_up(up: argparse.ArgumentParser) -> None:
     up.add_argument("--masters", metavar="N|NAMES", help="how many, or paris,nantes (2)")
     up.add_argument("--minions", metavar="N|NAMES", help="how many, or web1,web2 (4)")
+    up.add_argument("--fake", metavar="N", help="as many fake minions more, all in one process")
     up.add_argument("--salt", metavar="VERSIONS", help="3007 for all, or paris=3006,m1=3008 (the installed one)")
     up.add_argument("--type", choices=plan.KINDS, help="how minions use several masters (hot-hot)")
     up.add_argument("--user", help="who the masters run as (you)")
@@ -90,6 +91,7 @@ def _up(given: argparse.Namespace, lab: Lab, line: show.Line) -> int:
     wish = Wish(
         masters=plan.parse_masters(given.masters) if given.masters else None,
         minions=plan.parse_minions(given.minions) if given.minions else None,
+        fake=plan.parse_fake(given.fake) if given.fake else None,
         salt=plan.parse_salt(given.salt) if given.salt else None,
         kind=given.type,
         user=given.user,

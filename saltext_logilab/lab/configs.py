@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from saltext_logilab.lab.plan import Member, Plan
+from saltext_logilab.lab.plan import FAKE, Member, Plan
 
 FOLDERS = ("etc", "bin", "root", "root/pki", "root/cache", "root/log", "root/run", "root/state")
 SOCKET_NAME = 48  # the longest name that Salt gives a socket, with its slash
@@ -59,6 +59,28 @@ def master(folder: Path, plan: Plan, member: Member, *, formulas: Path | None) -
         **_group(folder, plan, member),
         **plan.master_options,
     }
+
+
+def swarm(plan: Plan) -> dict[str, Any]:
+    """Return the specification of the fake minions, as ``salt-swarm`` reads it."""
+    return {
+        "masters": [f"{master.address}:{plan.ports.request}" for master in plan.masters],
+        "type": plan.kind,
+        "retry": 1,
+        "retry_max": 10,
+        "reauth_delay": 1,
+        "groups": {FAKE: {"count": plan.fake}},
+    }
+
+
+def swarm_file(folder: Path) -> Path:
+    """Return the file with the specification of the fake minions of the lab in ``folder``."""
+    return folder / FAKE / "etc" / "swarm.yaml"
+
+
+def swarm_report(folder: Path) -> Path:
+    """Return the file in which the fake minions of the lab in ``folder`` say how they are."""
+    return root(folder, FAKE) / "log" / "report.json"
 
 
 def minion(folder: Path, plan: Plan, member: Member, *, user: str) -> dict[str, Any]:

@@ -214,7 +214,16 @@ class Lab:
         network, ports = networks.choose(count, network)
         made = plan.members(wish, network, salts.installed().version)
         wanted = Plan(
-            lab_id, made, network, ports, kind, user, short, dict(wish.master_options), dict(wish.minion_options)
+            lab_id,
+            made,
+            network,
+            ports,
+            kind,
+            user,
+            short,
+            dict(wish.master_options),
+            dict(wish.minion_options),
+            wish.fake or 0,
         )
         return wanted, self._salts(wanted)
 
@@ -265,12 +274,22 @@ class Lab:
     def _start(self, member: Member, salt: salts.Salt) -> None:
         place = self.folder / member.name
         program = salt.program(f"salt-{member.role}")
+        options = ["-c", str(place / "etc"), "-l", "quiet"]
+        if member.role == "swarm":
+            options = ["run", str(configs.swarm_file(self.folder)), "--report", str(configs.swarm_report(self.folder))]
+            options += self._measuring()
         self._end([member], 0)
         for path in configs.pidfiles(self.folder, member.name):  # after a kill Salt may think that it runs already
             path.unlink(missing_ok=True)
         self._progress(f"starting {member.name}")
-        command = [str(salt.python), str(program), "-c", str(place / "etc"), "-l", "quiet"]
+        command = [str(salt.python), str(program), *options]
         daemons.start(place, command, configs.log(self.folder, member.name), salt.version)
+
+    def _measuring(self) -> list[str]:
+        """Return what lets the fake minions measure the first master, when it runs."""
+        master = self.folder / self.plan.masters[0].name
+        record = daemons.read(master)
+        return ["--master-pid", str(record.pid)] if record and processes.find(record.pid) else []
 
     def _end(self, members: Iterable[Member], grace: float) -> None:
         records = [daemons.read(self.folder / member.name) for member in members]
@@ -315,7 +334,8 @@ class Lab:
             status = statuses[name.name]
             if status.state in GONE:
                 raise UnavailableError(f"{status.name} ended while it was starting{self._last_words(status.name)}")
-            lacking = [] if status.role == "master" else _lacking(status, masters, known)
+            ids = [name.name] if name.role == "minion" else [f"{plan.FAKE}{number}" for number in range(wanted.fake)]
+            lacking = [] if status.role == "master" else _lacking(status, ids, masters, known)
             enough = wanted.kind == "failover" and len(lacking) < len(masters)
             if status.state != "up":
                 waiting[status.name] = "does not answer"
@@ -331,13 +351,16 @@ class Lab:
         return f"; its log ends with: {lines[-1].strip()}" if lines else ""
 
 
-def _lacking(status: Status, masters: Iterable[str], known: Mapping[str, Mapping[str, list[str]]]) -> list[str]:
-    """Return the masters that do not know a minion's key, or accepted it and have no connection from it."""
+def _lacking(
+    status: Status, ids: Iterable[str], masters: Iterable[str], known: Mapping[str, Mapping[str, list[str]]]
+) -> list[str]:
+    """Return the masters that do not know the keys of all ``ids``, or accepted one and have no connection from it."""
+    wanted = set(ids)
     return [
         master
         for master in masters
-        if not any(status.name in ids for ids in known[master].values())
-        or (status.name in known[master]["accepted"] and master not in status.connected)
+        if wanted - {one for found in known[master].values() for one in found}
+        or (not wanted.isdisjoint(known[master]["accepted"]) and master not in status.connected)
     ]
 
 

@@ -22,7 +22,7 @@ from saltext_logilab.lab import configs, keys
 from saltext_logilab.lab.plan import Member, Plan
 from saltext_logilab.lab.salts import Salt
 
-PROGRAMS = {"master": ("salt", "salt-key", "salt-run", "salt-cp"), "minion": ("salt-call",)}
+PROGRAMS = {"master": ("salt", "salt-key", "salt-run", "salt-cp"), "minion": ("salt-call",), "swarm": ()}
 SHIPPED = Path(__file__).resolve().parents[1] / "formula"
 
 
@@ -91,6 +91,8 @@ def lay_out_members(folder: Path, plan: Plan, salts: Mapping[str, Salt]) -> None
     for member in plan.minions:
         values = configs.minion(folder, plan, member, user=current_user())
         _write(folder / member.name / "etc" / "minion", values)
+    if plan.fake:
+        _write(configs.swarm_file(folder), configs.swarm(plan))
 
 
 def _bind_programs(folder: Path, member: Member, salt: Salt) -> None:

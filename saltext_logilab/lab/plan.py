@@ -17,6 +17,8 @@ FORMAT = 1
 KINDS = ("hot-hot", "failover")
 PORTS = (4505, 4506, 4507)
 MASTER_NAMES = ("paris", "nantes", "toulouse", "lille", "brest", "lyon", "nancy", "dijon")
+FAKE = "fake"  # the member that is all fake minions
+MOST_FAKE = 20_000
 RESERVED = ("srv", "keys", "lab.json")
 OLDEST = 3006
 
@@ -36,7 +38,11 @@ class Ports:
 
 @dataclass(frozen=True)
 class Member:
-    """One daemon: ``role`` is ``master`` or ``minion``; a minion has no address; ``salt`` is a wanted version."""
+    """
+    One daemon: ``role`` is ``master``, ``minion`` or ``swarm``, which is all fake minions in one.
+
+    Only a master has an address; ``salt`` is a wanted version.
+    """
 
     name: str
     role: str
@@ -54,6 +60,7 @@ class Wish:
     kind: str | None = None
     user: str | None = None
     network: str | None = None
+    fake: int | None = None
     master_options: Mapping[str, Any] = field(default_factory=dict)
     minion_options: Mapping[str, Any] = field(default_factory=dict)
 
@@ -71,6 +78,7 @@ class Plan:
     short: str = ""
     master_options: Mapping[str, Any] = field(default_factory=dict)
     minion_options: Mapping[str, Any] = field(default_factory=dict)
+    fake: int = 0
 
     @property
     def masters(self) -> tuple[Member, ...]:
@@ -126,6 +134,13 @@ def parse_minions(text: str) -> tuple[str, ...]:
     return tuple(f"m{number}" for number in range(1, int(text) + 1))
 
 
+def parse_fake(text: str) -> int:
+    """Read a number of fake minions (``fake0`` …); :raises ConfigurationError: it is none."""
+    if not text.isdecimal() or not 1 <= int(text) <= MOST_FAKE:
+        raise ConfigurationError(f"--fake {text}: 1 to {MOST_FAKE} fake minions")
+    return int(text)
+
+
 def parse_salt(text: str) -> dict[str, str]:
     """
     Read ``3007`` (key ``""``: everyone) or ``paris=3006,m1=3007.1``.
@@ -169,7 +184,8 @@ def members(wish: Wish, network: str, installed: str) -> tuple[Member, ...]:
     """
     masters = MASTER_NAMES[:2] if wish.masters is None else wish.masters
     minions = parse_minions("4") if wish.minions is None else wish.minions
-    names = [check_name(name) for name in (*masters, *minions)]
+    fake = (FAKE,) if wish.fake else ()
+    names = [check_name(name) for name in (*masters, *minions, *fake)]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise ConfigurationError(f"two members are called {twice[0]!r}")
@@ -184,7 +200,8 @@ def members(wish: Wish, network: str, installed: str) -> tuple[Member, ...]:
         Member(name, "master", versions.get(name, everyone), f"{network}.{number}")
         for number, name in enumerate(masters, start=1)
     ]
-    return (*made, *(Member(name, "minion", versions.get(name, everyone)) for name in minions))
+    made += [Member(name, "minion", versions.get(name, everyone)) for name in minions]
+    return (*made, *(Member(name, "swarm", installed) for name in fake))
 
 
 def check_kind(kind: str) -> str:
@@ -206,6 +223,7 @@ def check_same(wish: Wish, plan: Plan) -> None:
     asked: tuple[tuple[str, object, object], ...] = (
         ("masters", wish.masters, tuple(member.name for member in plan.masters)),
         ("minions", wish.minions, tuple(member.name for member in plan.minions)),
+        ("fake minions", wish.fake, plan.fake),
         ("type", wish.kind, plan.kind),
         ("user", wish.user, plan.user),
         ("network", wish.network, plan.network),
@@ -232,6 +250,7 @@ def to_json(plan: Plan) -> dict[str, Any]:
         "kind": plan.kind,
         "user": plan.user,
         "short": plan.short,
+        "fake": plan.fake,
         "master_options": dict(plan.master_options),
         "minion_options": dict(plan.minion_options),
     }

@@ -21,7 +21,7 @@ PAGES = [ROOT / "README.md", *sorted(path for path in (ROOT / "docs").rglob("*.m
 WITH_COMMANDS = [page for page in PAGES if "```console" in page.read_text(encoding="utf-8")]
 
 # Programs that run as the page says, from the tests' own environment.
-KNOWN = frozenset({"cat", "cd", "echo", "ls", "mkdir", "python3", "salt-lab"})
+KNOWN = frozenset({"cat", "cd", "cp", "echo", "ls", "mkdir", "python3", "salt-lab", "salt-swarm", "sed"})
 
 # All other commands, with what runs instead. Nothing is passed over: a command that stands in neither fails its page.
 TABLE = (
@@ -31,6 +31,16 @@ TABLE = (
     Substitution(r"make (lint|docs)", r"make -n lint docs", "CI runs both"),
     Substitution(
         r"make (bench|soak|test-matrix)", "make -n bench soak test-matrix", "they take long, and prove no page"
+    ),
+    Substitution(
+        r"salt-swarm run --minions 1000 --master 127\.0\.0\.1",
+        "salt-swarm run --minions 1000 --master 127.0.0.1 --seconds 2",
+        "it would run until Ctrl-C; no master of the system's own answers there",
+    ),
+    Substitution(
+        r"salt-swarm validate swarm\.yaml",
+        "cp {specification} swarm.yaml && salt-swarm validate swarm.yaml",
+        "the page's own specification, which a reader saves as swarm.yaml",
     ),
     Substitution(
         r"(sudo )?(salt-)?pip install '?saltext-logilab(\[\w+\]')?",
@@ -79,7 +89,14 @@ def session(request: pytest.FixtureRequest) -> Iterator[Session]:
             (session.home / name).write_text(json.dumps(own | roots), encoding="utf-8")
         return str(session.home)
 
+    def specification() -> str:
+        page = (ROOT / "docs" / "swarm.md").read_text(encoding="utf-8")
+        found = next(block for block in blocks(page) if block.language == "yaml")
+        (session.home / "swarm.yaml").write_text(found.text, encoding="utf-8")
+        return str(session.home / "swarm.yaml")
+
     places = {
+        "specification": specification,
         "configuration": configuration,
         "sources": lambda: str(request.getfixturevalue("sources")),
         "installed": lambda: str(request.getfixturevalue("installed")),

@@ -166,3 +166,24 @@ def test_folder_that_was_there_stays(tmp_path: Path) -> None:
 def test_user_is_checked_first() -> None:
     """The current user needs no right."""
     layout.check_user(layout.current_user())
+
+
+def test_fake_minions_of_a_lab(make_lab: LabFactory) -> None:
+    """The fake minions of a lab are one daemon: their keys are pending, then accepted; killed, it comes back by up."""
+    lab = make_lab(masters=("paris",), minions=("m1",), fake=30)
+    assert len(lab.keys("paris")["pending"]) == 31
+    lab.run("paris", "salt-key", "-A", "-y")
+    wait_until(lambda: {s.name: s.connected for s in lab.status()}["fake"] == ("paris",), PATIENCE, "the connection")
+
+    def answers() -> int:
+        return lab.run("paris", "salt", "*", "test.ping", "--out", "txt").stdout.count("True")
+
+    wait_until(lambda: answers() == 31, PATIENCE, "31 answers")
+    lab.kill("fake")
+    assert {s.name: s.state for s in lab.status()}["fake"] == "dead"
+    lab.up()
+    wait_until(lambda: answers() == 31, PATIENCE, "31 answers again")
+    with pytest.raises(RefusedError, match="fake minions"):
+        lab.up(Wish(fake=31))
+    lab.down(grace=2)
+    assert mentioning(str(lab.folder)) == []

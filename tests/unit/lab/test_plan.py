@@ -144,3 +144,18 @@ def test_same_lab() -> None:
     ]:
         with pytest.raises(RefusedError, match=f"its {word} differ"):
             plan.check_same(wish, made)
+
+
+def test_fake_minions_are_one_member() -> None:
+    """However many they are; their name is taken then."""
+    made = plan.members(Wish(minions=("m1",), fake=plan.parse_fake("1000")), "127.1.2", "3008.3")
+    assert [(one.name, one.role) for one in made[2:]] == [("m1", "minion"), ("fake", "swarm")]
+    with pytest.raises(ConfigurationError, match="two members"):
+        plan.members(Wish(minions=("fake",), fake=1), "127.1.2", "3008.3")
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "x", "", "100000"])
+def test_impossible_numbers_of_fake_minions(text: str) -> None:
+    """A number that no lab bears is refused."""
+    with pytest.raises(ConfigurationError, match="--fake"):
+        plan.parse_fake(text)

@@ -1,0 +1,170 @@
+"""
+What the parts of a running swarm share: minions, masters, the clock, the numbers, and how a minion asks a master.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import zmq
+
+from saltext_logilab.errors import UnavailableError, WireError
+from saltext_logilab.swarm import wire
+from saltext_logilab.swarm.behaviour import Spec
+from saltext_logilab.swarm.counters import Counters
+from saltext_logilab.swarm.keys import Pair, Pool
+from saltext_logilab.swarm.links import Exchange, Requests
+from saltext_logilab.swarm.minions import FakeMinion
+from saltext_logilab.swarm.sealing import StaleKeyError
+from saltext_logilab.swarm.seats import Master, Seat, State
+
+log = logging.getLogger(__name__)
+
+MOST_SOCKETS = 65_000
+
+Done = Callable[[bool, Any], None]
+Reader = Callable[[Seat, bytes, str], Any]
+
+
+def read_reply(seat: Seat, answer: bytes, nonce: str) -> Any:
+    """Return what an ordinary ``answer`` says."""
+    return wire.read_reply(seat.session, answer, nonce)
+
+
+class Engine:
+    """The inside of a swarm; the parts :mod:`joining`, :mod:`jobs` and :mod:`chores` work on it."""
+
+    def __init__(self, spec: Spec, minions: list[FakeMinion], masters: list[Master], pool: Pool) -> None:
+        """Hold everything together; nothing is opened. To be made within a running loop."""
+        self.spec = spec
+        self.minions = minions
+        self.masters = masters
+        self.pool = pool
+        self.counters = Counters()
+        self.loop = asyncio.get_running_loop()
+        self.begun = self.loop.time()
+        self.context = zmq.Context()
+        self.context.set(zmq.MAX_SOCKETS, MOST_SOCKETS)
+        self.closed = False
+        self.stale: Callable[[Seat], None] = lambda _seat: None
+        self.unanswered: Callable[[Seat], object] = lambda _seat: None
+        self._shared: Pair | None = None
+
+    @property
+    def pooled(self) -> bool:
+        """Whether a few sockets serve all minions."""
+        return self.spec.connections == "pooled"
+
+    @property
+    def now(self) -> float:
+        """Seconds since the start."""
+        return self.loop.time() - self.begun
+
+    def pair(self, minion: FakeMinion) -> Pair:
+        """Return the keys of ``minion``; own keys are read when they are needed, so that they take no memory."""
+        if minion.group.own_keys:
+            return self.pool.pair(minion.key_number)
+        if self._shared is None:
+            self._shared = self.pool.pair(minion.key_number)
+        return self._shared
+
+    def after(self, delay: float, work: Callable[..., None], *args: Any) -> None:
+        """Call ``work(*args)`` in ``delay`` seconds, unless the swarm is closed by then."""
+        self.loop.call_later(max(delay, 0.0), self._guarded, work, args)
+
+    def _guarded(self, work: Callable[..., None], args: tuple[Any, ...]) -> None:
+        if self.closed:
+            return
+        try:
+            work(*args)
+        except Exception:
+            log.exception("a fake minion could not do its work")
+
+    def back_off(self, minion: FakeMinion, attempt: int) -> float:
+        """Return how long to wait after ``attempt`` failures: doubled each time up to a limit, with jitter."""
+        base = min(self.spec.retry_max, self.spec.retry * 2.0 ** min(attempt - 1, 30))
+        return base * (0.5 + minion.chance("back-off", attempt))
+
+    def requests(self, seat: Seat) -> Requests:
+        """Return the sockets for the requests of ``seat``."""
+        holder: Master | Seat = seat.master if self.pooled else seat
+        width = self.spec.sockets if self.pooled else 1
+        if holder.requests is None:
+            holder.requests = Requests(self.context, seat.master.uri, width, self.spec.timeout)
+        return holder.requests
+
+    def ask(
+        self, seat: Seat, load: Callable[[], Mapping[str, Any]], done: Done, read: Reader = read_reply, attempt: int = 1
+    ) -> None:
+        """
+        Send what ``load`` makes as a request of ``seat``, whose session is known; again when nobody answers.
+
+        ``done`` gets True and what ``read`` made of the answer; or False when no master has taken it.
+        """
+        nonce = secrets.token_hex(16)
+
+        def message() -> bytes:
+            return wire.request(seat.session, self.pair(seat.minion), seat.minion.id, load(), nonce)
+
+        def again() -> None:
+            self.counters.counts.retried += 1
+            self.ask(seat, load, done, read, attempt + 1)
+
+        def answered(answer: bytes | None) -> None:
+            if self.closed:
+                return
+            if answer is None:
+                self._unanswered(seat, done, again, attempt)
+                return
+            try:
+                done(True, read(seat, answer, nonce))
+            except StaleKeyError:
+                self._sign_in_first(seat, done, again, attempt)
+            except (WireError, UnavailableError) as err:
+                seat.text = str(err)
+                done(False, None)
+
+        if seat.state is State.JOINED:
+            self.requests(seat).submit(Exchange(message, answered))
+        else:  # the session is not known: after the next sign-in
+            self.hold(seat, lambda: self.ask(seat, load, done, read, attempt))
+
+    def hold(self, seat: Seat, work: Callable[[], None]) -> None:
+        """Do ``work`` when ``seat`` has signed in."""
+        seat.held = seat.held or []
+        seat.held.append(work)
+
+    def _unanswered(self, seat: Seat, done: Done, again: Callable[[], None], attempt: int) -> None:
+        if not seat.master.up:
+            seat.master.waiting.append(again)
+        elif attempt < self.spec.tries:
+            self.after(self.back_off(seat.minion, attempt), again)
+        else:
+            seat.text = f"no answer to {attempt} requests"
+            done(False, None)
+            self.unanswered(seat)
+
+    def _sign_in_first(self, seat: Seat, done: Done, again: Callable[[], None], attempt: int) -> None:
+        if attempt > self.spec.tries:
+            seat.text = "the master does not take this minion's requests"
+            done(False, None)
+            return
+        self.hold(seat, again)
+        if seat.state is State.JOINED:
+            self.stale(seat)
+
+    def close(self) -> None:
+        """Close all sockets at once; what is under way is forgotten."""
+        self.closed = True
+        for master in self.masters:
+            holders: list[Master | Seat] = [master, *master.seats.values()]
+            for holder in holders:
+                if holder.requests:
+                    holder.requests.close()
+                if holder.subscription:
+                    holder.subscription.close()
+        self.context.destroy(0)

@@ -1,0 +1,143 @@
+"""
+What minions do with a job: drop it or fail, take their time, answer, and be told that the answer came in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from saltext_logilab.swarm import functions
+from saltext_logilab.swarm.engine import Engine
+from saltext_logilab.swarm.functions import Call, Outcome
+from saltext_logilab.swarm.minions import FakeMinion
+from saltext_logilab.swarm.seats import Publication, Seat, State
+
+Deed = Callable[[Seat, Call], None]
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job of one minion: ``number`` counts its jobs, and all draws are made for it."""
+
+    seat: Seat
+    load: Mapping[str, Any]
+    number: int
+    asked_at: float
+    fails: bool
+
+    @property
+    def jid(self) -> str:
+        """The job's id."""
+        return str(self.load["jid"])
+
+    def calls(self) -> list[Call]:
+        """Return the functions that it asks for: one, or several in a compound command."""
+        fun, arg = self.load["fun"], self.load["arg"]
+        several = isinstance(fun, list)
+        pairs = zip(fun, arg, strict=False) if several else [(fun, arg)]
+        made = []
+        for name, given in pairs:
+            args, kwargs = functions.arguments(given)
+            made.append(Call(str(name), args, kwargs, self.jid, self.chance))
+        return made
+
+    def chance(self, purpose: str) -> float:
+        """Return the draw of this job for ``purpose``."""
+        return self.seat.minion.chance(purpose, self.number)
+
+    def as_running(self) -> dict[str, Any]:
+        """Return what ``saltutil.find_job`` says of it."""
+        kept = ("fun", "jid", "ret", "tgt", "tgt_type", "user", "arg")
+        return {**{key: self.load[key] for key in kept if key in self.load}, "pid": 100_000 + self.seat.minion.number}
+
+
+class Jobs:
+    """The jobs of all minions."""
+
+    def __init__(self, engine: Engine, deeds: Mapping[str, Deed]) -> None:
+        """``deeds`` are the functions that do something beside their answer: ``mine.update`` …"""
+        self._engine = engine
+        self._deeds = deeds
+        self._running: dict[tuple[int, str], Job] = {}
+
+    def handle(self, seat: Seat, publication: Publication) -> None:
+        """Let the minion of ``seat`` look at ``publication``."""
+        minion, counts = seat.minion, self._engine.counters.counts
+        if not seat.greeted or not publication.means(minion):
+            return
+        counts.asked += 1
+        if seat.state is State.AWAY:
+            counts.absent += 1
+            return
+        minion.jobs += 1
+        fun = publication.load["fun"]
+        latency, fail, drop = minion.group.stage(fun[0] if isinstance(fun, list) and fun else str(fun))
+        if minion.chance("drop", minion.jobs) < drop:
+            counts.dropped += 1
+            return
+        fails = minion.chance("fail", minion.jobs) < fail
+        job = Job(seat, publication.load, minion.jobs, publication.asked_at, fails)
+        delay = latency.at(job.chance("latency"))
+        if fun != "saltutil.find_job":
+            self._running[minion.number, job.jid] = job
+        if delay:
+            self._engine.after(delay, self._answer, job)
+        else:
+            self._answer(job)
+
+    def running(self, minion: FakeMinion) -> list[dict[str, Any]]:
+        """Return the jobs that ``minion`` is at."""
+        return [job.as_running() for (number, _), job in self._running.items() if number == minion.number]
+
+    def _answer(self, job: Job) -> None:
+        seat = job.seat
+        if seat.state is State.AWAY:
+            self._engine.counters.counts.absent += 1
+            self._running.pop((seat.minion.number, job.jid), None)
+            return
+        made: list[dict[str, Any]] = []
+
+        def load() -> dict[str, Any]:  # when its turn has come, and once: it may be large, or call a user's function
+            if not made:
+                made.append(self._load(job))
+            return made[0]
+
+        self._engine.ask(seat, load, lambda well, _answer: self._done(job, well))
+
+    def _done(self, job: Job, well: bool) -> None:
+        self._running.pop((job.seat.minion.number, job.jid), None)
+        counters = self._engine.counters
+        if well:
+            counters.counts.failed += job.fails
+            counters.returned(job.asked_at, self._engine.now)
+        else:
+            counters.counts.lost += 1
+
+    def _load(self, job: Job) -> dict[str, Any]:
+        outcomes = [(call, self._outcome(job, call)) for call in job.calls()]
+        load: dict[str, Any] = {"cmd": "_return", "jid": job.jid, "fun": job.load["fun"], "fun_args": job.load["arg"]}
+        if isinstance(job.load["fun"], list):
+            load["return"] = {call.fun: outcome.value for call, outcome in outcomes}
+            load["retcode"] = {call.fun: outcome.retcode for call, outcome in outcomes}
+            load["success"] = {call.fun: outcome.retcode == 0 for call, outcome in outcomes}
+        else:
+            ((_, outcome),) = outcomes
+            load |= {"return": outcome.value, "retcode": outcome.retcode, "success": outcome.retcode == 0}
+            if outcome.out:
+                load["out"] = outcome.out
+        if "metadata" in job.load:
+            load["metadata"] = job.load["metadata"]
+        return load
+
+    def _outcome(self, job: Job, call: Call) -> Outcome:
+        minion = job.seat.minion
+        if job.fails:
+            return functions.failure(call)
+        if call.fun in self._deeds:
+            self._deeds[call.fun](job.seat, call)
+            return Outcome(value=True)
+        names = {"fun": call.fun, "args": list(call.args), "kwargs": dict(call.kwargs), "jid": call.jid}
+        scene = minion.scene(job.chance, **names, grains=minion.grains)
+        return functions.answer(minion, call, scene, lambda: self.running(minion))

@@ -1,0 +1,354 @@
+"""
+How minions come to a master: it is looked for, they sign in, ask for their pillar, and say that they have started.
+
+A master that is away, or that refuses a minion, is asked again with back-off and jitter, without end. Publications that
+nobody can read any more, after a restart of the master or a rotation of its AES key, make all minions sign in anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable
+
+from saltext_logilab.errors import LogilabError, WireError
+from saltext_logilab.swarm import links, wire
+from saltext_logilab.swarm.engine import Engine
+from saltext_logilab.swarm.links import Exchange, Subscription
+from saltext_logilab.swarm.minions import FakeMinion
+from saltext_logilab.swarm.sealing import StaleKeyError
+from saltext_logilab.swarm.seats import Master, Publication, Seat, State
+from saltext_logilab.swarm.targets import compiled
+from saltext_logilab.swarm.wire import SignIn
+
+_UNREAD = 100  # publications that are kept while the key is not known
+_BURST = 0.5  # seconds in which the minions of a master that came back begin again
+_STATES = {"pending": State.PENDING, "rejected": State.REJECTED, "full": State.PENDING}
+
+Handler = Callable[[Seat, Publication], None]
+
+
+class Joining:
+    """Brings minions to masters and keeps them there."""
+
+    def __init__(self, engine: Engine, handle: Handler, joined: Callable[[Seat], None]) -> None:
+        """Give ``handle`` each publication that a seat has to look at; tell ``joined`` who has come."""
+        self._engine = engine
+        self._handle = handle
+        self._joined = joined
+        self._pillars: dict[bytes, object] = {}
+        engine.stale = self.refresh
+        engine.unanswered = self._fail_over
+
+    # -- masters
+
+    async def watch(self, master: Master) -> None:
+        """Look for ``master`` whenever there is no connection to it, until cancelled."""
+        attempt = 0
+        while True:
+            if master.up:
+                await asyncio.sleep(0.2)
+                continue
+            trouble = await links.reachable(master.host, master.port)
+            if not trouble:
+                attempt = 0
+                self._arrived(master)
+                continue
+            attempt += 1
+            self._missing(master, f"the master cannot be reached: {trouble}", attempt)
+            first = self._engine.minions[0]
+            await asyncio.sleep(min(self._engine.back_off(first, attempt), 5.0))
+
+    def _arrived(self, master: Master) -> None:
+        master.up, master.trouble = True, ""
+        waiting, master.waiting = master.waiting, []
+        for number, work in enumerate(waiting):
+            self._engine.after(_BURST * number / len(waiting), work)
+
+    def _missing(self, master: Master, trouble: str, attempt: int) -> None:
+        master.trouble = trouble
+        for seat in master.seats.values():
+            if seat.state is not State.JOINED:
+                seat.state, seat.text, seat.attempts = State.UNREACHABLE, trouble, attempt
+
+    def _connection(self, master: Master, connected: bool) -> None:
+        if connected:
+            master.subscribed = True
+            return
+        if not master.up or self._engine.closed:
+            return
+        master.up = False
+        for seat in master.seats.values():
+            if seat.requests:
+                seat.requests.interrupt()
+        if master.requests:
+            master.requests.interrupt()
+        if self._engine.spec.kind == "failover" and len(self._engine.masters) > 1:
+            self._engine.after(self._engine.spec.alive_interval, self._abandon, master)
+
+    def _abandon(self, master: Master) -> None:
+        if not master.up:
+            for seat in list(master.seats.values()):
+                self._fail_over(seat)
+
+    # -- seats
+
+    def begin(self, minion: FakeMinion) -> None:
+        """Let ``minion`` come: to all masters, or to the first when the others are for failure."""
+        masters = self._engine.masters
+        for master in masters if self._engine.spec.kind == "hot-hot" else masters[:1]:
+            seat = Seat(minion, master)
+            master.seats[minion.id] = seat
+            self.sign_in(seat)
+
+    def sign_in(self, seat: Seat) -> None:
+        """Sign in at the master, as soon as it is there."""
+        master, engine = seat.master, self._engine
+        if master.seats.get(seat.minion.id) is not seat or seat.state is State.AWAY:
+            return
+        if not master.up:
+            if master.trouble:
+                seat.state, seat.text = State.UNREACHABLE, master.trouble
+            master.waiting.append(lambda: self.sign_in(seat))
+            return
+        seat.state = State.ASKING
+        begun: list[SignIn] = []
+
+        def message() -> bytes:
+            begun[:] = [SignIn.new(seat.minion.id, master.key, known=seat.greeted)]
+            return begun[0].message(engine.pair(seat.minion).public)
+
+        engine.requests(seat).submit(Exchange(message, lambda answer: self._answered(seat, begun[0], answer)))
+
+    def refresh(self, seat: Seat) -> None:
+        """Sign in anew, after a random delay: all minions of a master do it at the same time."""
+        if seat.state is State.JOINED:
+            seat.state = State.WAITING
+            delay = self._engine.spec.reauth_delay * seat.minion.chance("re-authentication", seat.attempts)
+            self._engine.after(delay, self.sign_in, seat)
+
+    def leave(self, seat: Seat) -> None:
+        """Be away: as a minion whose machine is off."""
+        seat.state = State.AWAY
+        seat.session = b""
+        self._catch_up(seat, handle=False)
+        if seat.subscription:
+            seat.subscription.close()
+            seat.subscription = None
+
+    def come_back(self, seat: Seat) -> None:
+        """Be there again: with a new start."""
+        seat.state, seat.greeted = State.WAITING, False
+        self.sign_in(seat)
+
+    def _answered(self, seat: Seat, sign_in: SignIn, answer: bytes | None) -> None:
+        engine = self._engine
+        if engine.closed or seat.state is not State.ASKING:
+            return
+        try:
+            if answer is None:
+                raise WireError("the master does not answer")
+            accepted = wire.read_sign_in(sign_in, answer, engine.pair(seat.minion))
+            wanted = engine.spec.fingerprint
+            if wanted and accepted.master.fingerprint != wanted:
+                raise WireError(f"the master has the fingerprint {accepted.master.fingerprint}, not {wanted}")
+        except LogilabError as err:
+            self._refused(seat, err, answer)
+            return
+        engine.counters.counts.sign_ins += 1
+        seat.session, seat.attempts, seat.text = accepted.session, 0, ""
+        self._know(seat.master, accepted)
+        self._take_seat(seat)
+
+    def _refused(self, seat: Seat, err: LogilabError, answer: bytes | None) -> None:
+        engine = self._engine
+        seat.attempts += 1
+        seat.text = str(err)
+        engine.counters.counts.refusals += 1
+        if isinstance(err, wire.RefusedKeyError):
+            seat.state = _STATES[err.state]
+            self._catch_up(seat, handle=False)
+        else:
+            seat.state = State.UNREACHABLE if answer is None else State.REFUSING
+        if answer is None and self._fail_over(seat):
+            return
+        engine.after(engine.back_off(seat.minion, seat.attempts), self.sign_in, seat)
+
+    def _fail_over(self, seat: Seat) -> bool:
+        engine = self._engine
+        if engine.spec.kind != "failover" or len(engine.masters) < 2 or seat.master.seats.get(seat.minion.id) != seat:
+            return False
+        next_one = engine.masters[(engine.masters.index(seat.master) + 1) % len(engine.masters)]
+        self.leave(seat)
+        del seat.master.seats[seat.minion.id]
+        if seat.requests:
+            seat.requests.close()
+        moved = Seat(seat.minion, next_one)
+        moved.attempts = seat.attempts
+        next_one.seats[seat.minion.id] = moved
+        engine.counters.counts.failovers += 1
+        engine.after(seat.minion.chance("failover"), self.sign_in, moved)
+        return True
+
+    # -- what follows a sign-in
+
+    def _know(self, master: Master, accepted: wire.Accepted) -> None:
+        master.key = accepted.master
+        master.publish_port = accepted.publish_port
+        if master.aes != accepted.aes:
+            master.aes, master.serial = accepted.aes, -1
+            unread, master.unread = master.unread, []
+            for frame in unread:
+                with contextlib.suppress(StaleKeyError, WireError):  # of the time before the last rotation
+                    self._decode(master, frame)
+        if master.subscription is None:
+            received = self._pooled_reader(master) if self._engine.pooled else _ignore
+            master.subscription = Subscription(
+                self._engine.context, master.publications, received, lambda up: self._connection(master, up)
+            )
+
+    def _take_seat(self, seat: Seat) -> None:
+        engine = self._engine
+        if not engine.pooled and seat.subscription is None:
+            seat.subscription = Subscription(engine.context, seat.master.publications, self._own_reader(seat))
+        seat.state = State.JOINED
+        self._catch_up(seat, handle=True)
+        held, seat.held = seat.held or [], None
+        for work in held:
+            work()
+        if seat.greeted:
+            return
+        seat.greeted = True
+        if seat.minion.group.ask_pillar:
+            self.ask_pillar(seat, lambda: self._greet(seat))
+        else:
+            self._greet(seat)
+
+    def ask_pillar(self, seat: Seat, then: Callable[[], None]) -> None:
+        """Ask for the pillar: it is by this request that a master learns the grains."""
+        minion = seat.minion
+
+        def load() -> dict[str, object]:
+            return {
+                "cmd": "_pillar",
+                "grains": dict(minion.grains),
+                "saltenv": None,
+                "pillarenv": None,
+                "pillar_override": None,
+                "extra_minion_data": {},
+                "ver": "2",
+            }
+
+        def read(_seat: Seat, answer: bytes, nonce: str) -> dict[str, object]:
+            assert seat.master.key
+            return wire.read_pillar(answer, nonce, self._engine.pair(minion), seat.master.key)
+
+        def done(well: bool, pillar: dict[str, object]) -> None:
+            if well:
+                self._engine.counters.counts.pillars += 1
+                minion.received = self._one_of_each(pillar)
+            then()
+
+        self._engine.ask(seat, load, done, read)
+
+    def _one_of_each(self, pillar: dict[str, object]) -> dict[str, object]:
+        """Return ``pillar``, or an equal one that another minion has: most minions of a group have the same."""
+        text = repr(pillar).encode()
+        found = self._pillars.setdefault(text, pillar)
+        assert isinstance(found, dict)
+        return found
+
+    def _greet(self, seat: Seat) -> None:
+        """Say that the minion has started, once its publications come."""
+        if not seat.master.subscribed and not self._engine.closed:
+            self._engine.after(0.05, self._greet, seat)
+            return
+        self._joined(seat)
+        if not seat.minion.group.start_event:
+            return
+        minion_id = seat.minion.id
+        text = f"Minion {minion_id} started at {time.asctime()}"
+
+        def load() -> dict[str, object]:
+            return {"cmd": "_minion_event", "pretag": None, "data": text, "tag": f"salt/minion/{minion_id}/start"}
+
+        self._engine.ask(seat, load, lambda well, _answer: self._count_event(well))
+
+    def _count_event(self, well: bool) -> None:
+        self._engine.counters.counts.events += well
+
+    # -- publications
+
+    def _pooled_reader(self, master: Master) -> Callable[[bytes], None]:
+        def received(frame: bytes) -> None:
+            publication = self._read(master, frame)
+            if publication is None:
+                return
+            for seat in list(master.seats.values()):
+                if not seat.behind:
+                    self._handle(seat, publication)
+
+        return received
+
+    def _own_reader(self, seat: Seat) -> Callable[[bytes], None]:
+        def received(frame: bytes) -> None:
+            master = seat.master
+            publication = master.last_publication if frame == master.last_frame else self._read(master, frame)
+            if publication and not seat.behind:
+                self._handle(seat, publication)
+
+        return received
+
+    def _read(self, master: Master, frame: bytes) -> Publication | None:
+        """Return what ``frame`` holds; None when it was read before, cannot be read yet, or is no job."""
+        if frame == master.last_frame:  # a master with zmq_filtering sends one to each minion
+            return None
+        master.last_frame, master.last_publication = frame, None
+        if not master.aes:
+            master.unread = [*master.unread[-_UNREAD:], frame]
+            return None
+        try:
+            return self._decode(master, frame)
+        except StaleKeyError:
+            self._all_stale(master, frame)
+            return None
+
+    def _decode(self, master: Master, frame: bytes) -> Publication:
+        load = wire.read_publication(frame, master.aes, master.key)
+        serial = load.pop("serial", None)
+        if isinstance(serial, int):
+            if serial <= master.serial:
+                raise WireError(f"{master.name} has published {serial} after {master.serial}: a replay is not honoured")
+            master.serial = serial
+        self._engine.counters.counts.publications += 1
+        publication = Publication(load, self._engine.now, compiled(load))
+        master.last_publication = publication
+        if master.behind:
+            master.backlog.append(publication)
+        return publication
+
+    def _all_stale(self, master: Master, frame: bytes) -> None:
+        master.aes = b""
+        master.unread.append(frame)
+        for seat in master.seats.values():
+            if seat.state in (State.JOINED, State.WAITING, State.ASKING) and seat.greeted:
+                master.behind += not seat.behind
+                seat.behind = True
+                self.refresh(seat)
+
+    def _catch_up(self, seat: Seat, *, handle: bool) -> None:
+        """Let ``seat`` look at what came while it could read nothing, or (not ``handle``) let it miss that."""
+        master = seat.master
+        if not seat.behind:
+            return
+        seat.behind = False
+        master.behind -= 1
+        for publication in list(master.backlog) if handle else ():
+            self._handle(seat, publication)
+        if not master.behind:
+            master.backlog.clear()
+
+
+def _ignore(_frame: bytes) -> None:
+    """In per-minion mode the master's own subscription only watches the connection."""

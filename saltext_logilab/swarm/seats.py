@@ -1,0 +1,175 @@
+"""
+A minion at a master: signed in, waiting, refused; and the master itself as its minions see it.
+"""
+
+from __future__ import annotations
+
+import enum
+import ipaddress
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from saltext_logilab.errors import ConfigurationError, RefusedError, UnavailableError
+from saltext_logilab.swarm.links import Requests, Subscription
+from saltext_logilab.swarm.minions import FakeMinion
+from saltext_logilab.swarm.targets import Matcher
+from saltext_logilab.swarm.wire import MasterKey
+
+PORT = 4506
+
+
+class State(enum.Enum):
+    """How a minion stands with a master."""
+
+    WAITING = "waiting"  # it has not asked yet
+    ASKING = "asking"
+    PENDING = "pending"
+    REJECTED = "rejected"
+    REFUSING = "refusing"  # the minion refuses the master: a wrong key, fingerprint or signature
+    UNREACHABLE = "unreachable"
+    JOINED = "joined"
+    AWAY = "away"  # flapping, as its specification says
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Why a minion is not joined at a master, and how often it has tried."""
+
+    minion: str
+    master: str
+    state: str
+    text: str
+    attempts: int
+
+
+class Seat:
+    """The place of a minion at a master."""
+
+    __slots__ = (
+        "attempts",
+        "behind",
+        "busy",
+        "greeted",
+        "held",
+        "master",
+        "minion",
+        "requests",
+        "session",
+        "state",
+        "subscription",
+        "text",
+    )
+
+    def __init__(self, minion: FakeMinion, master: Master) -> None:
+        """Seat ``minion`` at ``master``; it has not signed in."""
+        self.minion = minion
+        self.master = master
+        self.state = State.WAITING
+        self.session = b""
+        self.attempts = 0
+        self.behind = False
+        self.greeted = False
+        self.busy = False
+        self.text = ""
+        self.requests: Requests | None = None
+        self.subscription: Subscription | None = None
+        self.held: list[Callable[[], None]] | None = None
+
+    def problem(self) -> Problem | None:
+        """Return why it is not joined, or None when it is, or when it is away as it should."""
+        if self.state is State.AWAY:
+            return None
+        if self.state is State.JOINED:
+            if self.master.up:
+                return None
+            lost = self.master.trouble or "the connection to the master is lost"
+            return Problem(self.minion.id, self.master.name, State.UNREACHABLE.value, lost, self.attempts)
+        text = self.text or "has not signed in yet"
+        return Problem(self.minion.id, self.master.name, self.state.value, text, self.attempts)
+
+
+@dataclass(frozen=True)
+class Publication:
+    """A job as a master has published it: ``asked_at`` by the loop's clock, ``means`` tells whom it means."""
+
+    load: dict[str, Any]
+    asked_at: float
+    means: Matcher
+
+
+@dataclass
+class Master:
+    """
+    A master: its address, what is known of it, and who has a seat there.
+
+    ``aes`` is empty while its key of publications is not known; what it publishes meanwhile stands in ``unread``, and
+    ``backlog`` holds what those minions still have to look at that have not signed in again.
+    """
+
+    name: str
+    host: str
+    port: int
+    up: bool = False
+    trouble: str = ""
+    key: MasterKey | None = None
+    aes: bytes = b""
+    serial: int = -1
+    publish_port: int = 0
+    subscribed: bool = False
+    seats: dict[str, Seat] = field(default_factory=dict)
+    requests: Requests | None = None
+    subscription: Subscription | None = None
+    last_frame: bytes = b""
+    last_publication: Publication | None = None
+    unread: list[bytes] = field(default_factory=list)
+    backlog: list[Publication] = field(default_factory=list)
+    behind: int = 0
+    waiting: list[Callable[[], None]] = field(default_factory=list)
+
+    @property
+    def uri(self) -> str:
+        """Where requests go."""
+        return f"tcp://{_bracketed(self.host)}:{self.port}"
+
+    @property
+    def publications(self) -> str:
+        """Where publications come from."""
+        return f"tcp://{_bracketed(self.host)}:{self.publish_port}"
+
+
+def parse_address(text: str) -> tuple[str, int]:
+    """Read ``HOST``, ``HOST:PORT``, ``[IPV6]:PORT`` or an IPv6 address; :raises ConfigurationError: it is none."""
+    host, colon, port = text.rpartition(":")
+    if not colon or (":" in host and not host.startswith("[")):
+        host, port = text, str(PORT)
+    if not host or not port.isdecimal() or not 0 < int(port) < 65536 or any(sign in host for sign in "/ \t,"):
+        raise ConfigurationError(f"{text!r} is no master's address: HOST or HOST:PORT")
+    return host.strip("[]"), int(port)
+
+
+def resolve(text: str, allowed: tuple[str, ...]) -> Master:
+    """
+    Return the master at ``text``, an address as :func:`parse_address` reads it.
+
+    :param allowed: hosts that may be another machine than this one.
+    :raises UnavailableError: the name has no address.
+    :raises RefusedError: it is not on loopback, and not ``allowed``.
+    """
+    host, port = parse_address(text)
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as err:
+        raise UnavailableError(f"the master {host} has no address: {err}") from err
+    addresses = [str(entry[4][0]) for entry in found]
+    if host not in allowed and not all(ipaddress.ip_address(one.partition("%")[0]).is_loopback for one in addresses):
+        raise RefusedError(
+            f"the master {host} is not on this machine: fake minions would fill a real master with keys and data; "
+            f"say --yes-master {host} when that is what you want"
+        )
+    return Master(text, addresses[0], port)
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
