@@ -13,7 +13,7 @@ from saltext_logilab.containers.client import Client, NoSuchContainerError
 from saltext_logilab.containers.database import NAME, opened
 from saltext_logilab.containers.occupants import occupants
 from saltext_logilab.containers.picture import View
-from saltext_logilab.containers.ports import Port, parse_container_port, parse_port
+from saltext_logilab.containers.ports import Port, Wanted, parse_container_port, parse_port
 from saltext_logilab.containers.registry import Daemon, Registry
 from saltext_logilab.containers.reservations import Reservations
 from saltext_logilab.containers.selection import Criteria
@@ -228,8 +228,9 @@ def reservation_data(one: Reservation, unused: bool) -> dict[str, Any]:
     }
 
 
-def met(rows: Iterable[Mapping[str, Any]], wanted: Any) -> bool:
-    """Say whether one of ``rows`` is the port ``wanted``."""
-    return any(
-        wanted.is_met_by(Port(row["protocol"], row["container_port"], row["host_ip"], row["host_port"])) for row in rows
-    )
+def compare(rows: Iterable[Mapping[str, Any]], wanted: Iterable[Wanted]) -> tuple[list[str], list[str]]:
+    """Return which of ``wanted`` no row meets, and which rows nobody wanted, as texts."""
+    ports = [Port(row["protocol"], row["container_port"], row["host_ip"], row["host_port"]) for row in rows]
+    wanted = list(wanted)
+    lacking = [str(one) for one in wanted if not any(one.is_met_by(port) for port in ports)]
+    return lacking, [str(port) for port in ports if not any(one.is_met_by(port) for one in wanted)]

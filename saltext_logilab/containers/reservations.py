@@ -53,7 +53,8 @@ class Reservations:
         own = sorted(
             port
             for (protocol, port), one in self._occupants.items()
-            if protocol == key.protocol and pool.holds(port) and self._is_own(key, port) and one.container_port
+            if protocol == key.protocol and pool.holds(port) and one.is_of(key.owner, key.container_port)
+            if not self._holder(protocol, port)
         )
         return own[0] if own else pick(key, pool, _Taken(self._why_not, key))
 
@@ -102,9 +103,15 @@ class Reservations:
         holder = self._occupants.get((one.key.protocol, one.host_port))
         return holder is None or not holder.container_port
 
-    def why_taken(self, protocol: str, port: int) -> str:
-        """Return who has ``port``, by a reservation or in fact; nothing when it is free."""
-        return self._why_not(Key("", protocol, 0), port)
+    def why_taken(self, protocol: str, port: int, owner: str = "", container_port: int | None = None) -> str:
+        """Return who but ``owner`` has ``port``, by a reservation or in fact; nothing when it is free."""
+        row = self._holder(protocol, port)
+        if row and row[0] != owner:
+            return f"it is reserved for {Key(row[0], protocol, row[1])}"
+        holder = self._occupants.get((protocol, port))
+        if holder is not None:
+            return "" if holder.is_of(owner, container_port) else f"{holder.name} holds it"
+        return "" if self._can_bind(protocol, port) else "another process of this host holds it"
 
     def _delete(self, key: Key) -> None:
         self._connection.execute(
@@ -112,23 +119,17 @@ class Reservations:
             (key.owner, key.protocol, key.container_port),
         )
 
-    def _is_own(self, key: Key, port: int) -> bool:
-        holder = self._occupants.get((key.protocol, port))
-        return holder is not None and holder.is_of(key.owner, key.container_port) and not self._reserved(key, port)
-
-    def _reserved(self, key: Key, port: int) -> str:
-        row = self._connection.execute(
-            "SELECT owner, container_port FROM reservations WHERE protocol = ? AND host_port = ?", (key.protocol, port)
+    def _holder(self, protocol: str, port: int) -> tuple[str, int] | None:
+        row: tuple[str, int] | None = self._connection.execute(
+            "SELECT owner, container_port FROM reservations WHERE protocol = ? AND host_port = ?", (protocol, port)
         ).fetchone()
-        return f"it is reserved for {Key(row[0], key.protocol, row[1])}" if row else ""
+        return row
 
     def _why_not(self, key: Key, port: int) -> str:
-        if reason := self._reserved(key, port):
-            return reason
-        holder = self._occupants.get((key.protocol, port))
-        if holder is not None:
-            return "" if self._is_own(key, port) else f"{holder.name} holds it"
-        return "" if self._can_bind(key.protocol, port) else "another process of this host holds it"
+        """Return who has ``port`` when ``key`` asks for it; a second port of the same owner is taken, too."""
+        if row := self._holder(key.protocol, port):
+            return f"it is reserved for {Key(row[0], key.protocol, row[1])}"
+        return self.why_taken(key.protocol, port, key.owner, key.container_port)
 
 
 class _Taken:

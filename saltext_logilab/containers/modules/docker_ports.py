@@ -210,27 +210,34 @@ def table() -> dict[str, Any]:
         return host.table(_settings())
 
 
-def free(port: str | int, protocol: str = "tcp") -> dict[str, Any]:
+def free(
+    port: str | int, protocol: str = "tcp", container: str | None = None, container_port: int | None = None
+) -> dict[str, Any]:
     """
     Say whether a host port is free for all addresses: no container, no process and no reservation has it.
 
-    Returns ``free`` and, when it is not, ``reason``.
+    Returns ``free`` and, when it is not, ``reason``. With ``container`` it is free for that one, which may hold it.
 
     port
         A host port, such as ``8080`` or ``53/udp``.
     protocol
         ``tcp`` (by default), ``udp`` or ``sctp``.
+    container
+        A container, or the owner of a reservation, for which it has to be free; by default for anyone.
+    container_port
+        The port of that container; by default any.
 
     CLI Example:
 
     .. code-block:: bash
 
         salt web1 docker_ports.free 8080
+        salt web1 docker_ports.free 8080 container=web
     """
     with _errors():
         wanted = host.key("-", port, protocol)
         with host.reservations(_settings()) as held:
-            reason = held.why_taken(wanted.protocol, wanted.container_port)
+            reason = held.why_taken(wanted.protocol, wanted.container_port, container or "", container_port)
         return {"free": not reason, **({"reason": reason} if reason else {})}
 
 

@@ -24,6 +24,7 @@ from tests.support.watching import PATIENCE, Watched
 Modules = Any
 POOLS = {"default": {"static": "20000-20009", "dynamic": "20010-20029"}, "tiny": {"dynamic": "20100-20101"}}
 SECRET = "correct horse battery staple"
+DHCP = ["sh", "-c", "echo interface eth0 >/tmp/c; echo pidfile /tmp/p >>/tmp/c; exec busybox udhcpd -f /tmp/c"]
 SERVE = ["sh", "-c", "sleep 1; echo served >/www/it; exec httpd -f -p 80 -h /www"]
 
 
@@ -147,8 +148,8 @@ def test_wait_for_more_than_the_proxy(modules: Modules, run: Callable[..., Any])
     assert modules.docker_ports.wait("deaf", 81, timeout=0) is False
     run("web", {"80/tcp": 25187}, SERVE)
     assert modules.docker_ports.wait("web", 80, timeout=20) is True
-    run("dns", {"53/udp": 25188}, ["udpsvd", "0.0.0.0", "53", "cat"])
-    assert modules.docker_ports.wait("dns", 53, "udp", timeout=20) is True
+    run("dhcp", {"67/udp": 25188}, DHCP)
+    assert modules.docker_ports.wait("dhcp", 67, "udp", timeout=20) is True
 
 
 def test_no_secret_leaves_the_host(modules: Modules, run: Callable[..., Any]) -> None:
@@ -226,13 +227,13 @@ def has_sctp() -> bool:
 
 BAD = [
     ("find", {"port": "99/sctq"}, "'sctq' in '99/sctq' is no protocol"),
-    ("find", {"port": 70000}, "70000 is no port"),
+    ("find", {"port": 70000}, "'70000' is no port"),
     ("find", {"port": "a-b"}, "'a-b' is no port"),
     ("find", {"exposure": "everyone"}, "'everyone' is no exposure"),
     ("list", {"daemon": "dokcer"}, r"'dokcer' is no configured daemon \(known: docker\)"),
     ("wait", {"name": "web", "port": 80, "timeout": -1}, "timeout must not be negative, not -1"),
     ("reserve", {"name": "", "container_port": 80}, "'' is no name of an owner"),
-    ("reserve", {"name": "web", "container_port": 0}, "0 is no port"),
+    ("reserve", {"name": "web", "container_port": 0}, "'0' is no port"),
     (
         "reserve",
         {"name": "web", "container_port": 80, "pool": "x"},
@@ -260,8 +261,9 @@ def test_a_chosen_port_outside_the_pool(modules: Modules) -> None:
         modules.docker_ports.reserve("web", 80, port=20006)
 
 
-def test_a_daemon_that_cannot_be_reached(new_modules: Callable[..., Any], tmp_path: Path) -> None:
+def test_a_daemon_that_cannot_be_reached(new_modules: Callable[..., Any], module_state: Path, tmp_path: Path) -> None:
     """No socket, no permission, no engine behind it: a sentence with the URL; reserving works all the same."""
+    shutil.rmtree(module_state, ignore_errors=True)
     socket_ = tmp_path / "nobody.sock"
     modules = new_modules({"gone": f"unix://{socket_}"})
     with pytest.raises(CommandExecutionError, match=rf"the daemon unix://{socket_} cannot be reached: No such file"):
