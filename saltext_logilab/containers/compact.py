@@ -7,6 +7,7 @@ Strings that repeat (images, projects) stand once; a container is a list and a p
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -19,8 +20,8 @@ CONTAINER = ("daemon", "id", "name", "image", "state", "health", "project", "ser
 PORT = ("container", "protocol", "container_port", "host_ip", "host_port", "origin", "first_seen")
 
 
-def pack(views: Iterable[View], now: float) -> dict[str, Any]:
-    """Return the table of ``views`` as it stands at ``now``: containers with ports only."""
+def pack(views: Iterable[View], now: float, host: str = "") -> dict[str, Any]:
+    """Return the table of ``views`` as it stands at ``now``, of the host with the address ``host``."""
     words: dict[str, int] = {}
     daemons, containers, ports = [], [], []
     for number, view in enumerate(views):
@@ -37,8 +38,16 @@ def pack(views: Iterable[View], now: float) -> dict[str, Any]:
                 ports.append(
                     [len(containers) - 1, numbers[0], port.container_port, numbers[1], port.host_port, numbers[2], seen]
                 )
-    told_now = round(now, 3)
-    return {"v": FORMAT, "at": told_now, "words": [*words], "daemons": daemons, "c": containers, "p": ports}
+    head = {"v": FORMAT, "at": round(now, 3), "address": host, "words": [*words]}
+    return {**head, "daemons": daemons, "c": containers, "p": ports}
+
+
+def address(table: Mapping[str, Any]) -> str:
+    """Return the address of the table's host; empty when it is none."""
+    try:
+        return str(ipaddress.ip_address(table.get("address", "")))
+    except ValueError:
+        return ""
 
 
 def rows(table: Any, host_port: int | None = None) -> Iterator[dict[str, Any]]:

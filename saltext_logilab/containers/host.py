@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from saltext_logilab.containers import compact, listeners, listing, owner, picture, probe
+from saltext_logilab.containers import addresses, compact, declared, listeners, listing, owner, picture, probe
 from saltext_logilab.containers.allocation import Key, Reservation
 from saltext_logilab.containers.client import Client, NoSuchContainerError
 from saltext_logilab.containers.database import NAME, opened
 from saltext_logilab.containers.occupants import occupants
 from saltext_logilab.containers.picture import View
-from saltext_logilab.containers.ports import Port, Wanted, parse_container_port, parse_port
+from saltext_logilab.containers.ports import parse_container_port, parse_port
 from saltext_logilab.containers.registry import Daemon, Registry
 from saltext_logilab.containers.reservations import Reservations
 from saltext_logilab.containers.selection import Criteria
@@ -39,9 +39,23 @@ def find(settings: ContainersSettings, criteria: Criteria, daemon: str | None = 
     return answer(picture.take(settings, daemon, fresh), criteria, time.time())
 
 
-def table(settings: ContainersSettings) -> dict[str, Any]:
-    """Return the compact table for the mine; raises as :func:`.picture.take`."""
-    return compact.pack(picture.take(settings), time.time())
+def table(settings: ContainersSettings, master: str = "") -> dict[str, Any]:
+    """Return the compact table for the mine of the ``master`` with that address; raises as :func:`.picture.take`."""
+    return compact.pack(picture.take(settings), time.time(), addresses.of_this_host(master))
+
+
+def rows(settings: ContainersSettings) -> list[dict[str, Any]]:
+    """Return all rows with their age and the address of this host; raises as :func:`.picture.take`."""
+    now, address = time.time(), addresses.of_this_host()
+    found = answer(picture.take(settings), Criteria(), now)["ports"]
+    return [{**row, "age": round(now - row["last_seen"], 1), "address": address} for row in found]
+
+
+def diff(settings: ContainersSettings, told: Any) -> dict[str, Any]:
+    """Return where the declared ports, by default those of the settings, and the real ones differ, with the age."""
+    found = find(settings, Criteria())
+    differences = declared.diff(settings.declared if told is None else told, found["ports"])
+    return {"age": found["age"], "ok": not differences, "containers": differences}
 
 
 def inspect(settings: ContainersSettings, name: str, daemon: str | None) -> tuple[str, Client, dict[str, Any]]:
@@ -226,11 +240,3 @@ def reservation_data(one: Reservation, unused: bool) -> dict[str, Any]:
         "used": one.used,
         "unused": unused,
     }
-
-
-def compare(rows: Iterable[Mapping[str, Any]], wanted: Iterable[Wanted]) -> tuple[list[str], list[str]]:
-    """Return which of ``wanted`` no row meets, and which rows nobody wanted, as texts."""
-    ports = [Port(row["protocol"], row["container_port"], row["host_ip"], row["host_port"]) for row in rows]
-    wanted = list(wanted)
-    lacking = [str(one) for one in wanted if not any(one.is_met_by(port) for port in ports)]
-    return lacking, [str(port) for port in ports if not any(one.is_met_by(port) for one in wanted)]

@@ -43,6 +43,7 @@ class ContainersSettings:
     history: int
     heartbeat: float
     mine: bool
+    declared: Mapping[str, Any]
     allow_tgt: str
     allow_tgt_type: str
     folder: Path
@@ -85,6 +86,7 @@ def read(opts: Mapping[str, Any], pillar: Mapping[str, Any] | None = None) -> Co
     history = section.take("history", int, 1000)
     heartbeat = section.take("heartbeat", float, 300.0)
     mine = section.take("mine", bool, True)
+    declared = section.take("declared", dict, {})
     allow_tgt = section.take("allow_tgt", str, "")
     allow_tgt_type = section.take("allow_tgt_type", str, "glob")
     pools = {name: _pool(name, each) for name, each in section.sub("pools").items()} or {POOL: DEFAULT_POOL}
@@ -94,7 +96,7 @@ def read(opts: Mapping[str, Any], pillar: Mapping[str, Any] | None = None) -> Co
     if history < 1 or heartbeat < 1:
         raise ConfigurationError(f"{section.path}: history and heartbeat must be at least 1")
     folder = settings.state_dir(opts, AREA)
-    tail = (history, heartbeat, mine, allow_tgt, allow_tgt_type, folder)
+    tail = (history, heartbeat, mine, declared, allow_tgt, allow_tgt_type, folder)
     return ContainersSettings(daemons, tuple(map(str, labels)), pools, *tail)
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 
-from saltext_logilab.containers import host
+from saltext_logilab.containers import formats, host
 from saltext_logilab.containers import settings as containers_settings
 from saltext_logilab.containers.selection import Criteria, criteria
 from saltext_logilab.containers.settings import POOL, ContainersSettings
@@ -207,7 +207,44 @@ def table() -> dict[str, Any]:
         salt web1 docker_ports.table
     """
     with _errors():
-        return host.table(_settings())
+        return host.table(_settings(), str(__opts__.get("master_ip") or ""))
+
+
+def export(form: str = "table") -> str:
+    """
+    Return the table of ports as text: for people, as a picture, or as a file for another program.
+
+    form
+        ``table`` (by default), ``mermaid``, ``graphviz``, ``json``, ``hosts``, ``haproxy``, ``nginx``, ``prometheus``.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt web1 docker_ports.export mermaid
+    """
+    with _errors():
+        return formats.render(host.rows(_settings()), form)
+
+
+def diff(declared: dict[str, list[str]] | None = None) -> dict[str, Any]:
+    """
+    Compare declared ports with real ones; return ``ok``, ``age`` and ``containers``, those that differ.
+
+    Of each it tells what is ``missing`` and what is published ``undeclared``.
+
+    declared
+        Containers with their port specifications; by default the setting ``declared``, which may stand in pillar.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt '*' docker_ports.diff
+        salt web1 docker_ports.diff '{"web": ["8080:80"]}'
+    """
+    with _errors():
+        return host.diff(_settings(), declared)
 
 
 def free(

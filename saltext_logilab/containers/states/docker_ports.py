@@ -36,7 +36,7 @@ from typing import TYPE_CHECKING, Any
 
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 
-from saltext_logilab.containers import host
+from saltext_logilab.containers.declared import compare
 from saltext_logilab.containers.ports import parse_all, parse_container_port
 from saltext_logilab.containers.settings import POOL
 from saltext_logilab.errors import LogilabError
@@ -191,7 +191,7 @@ def published(name: str, ports: list[str | int], exact: bool = False, daemon: st
     except _ERRORS as err:
         return _answer(name, False, str(err))
     rows = [row for row in found if row["container"] == name]
-    lacking, more = host.compare(rows, wanted)
+    lacking, more = compare(rows, wanted)
     problems = [f"it does not publish {one}" for one in lacking]
     problems += [f"it also publishes {one}" for one in more] if exact else []
     if problems:
