@@ -13,7 +13,7 @@ from typing import Any
 
 from saltext_logilab.containers import compact
 from saltext_logilab.containers.selection import Criteria
-from saltext_logilab.errors import WireError
+from saltext_logilab.errors import UnavailableError, WireError
 
 STALE = 900.0
 
@@ -49,6 +49,24 @@ def rows(entries: Iterable[Entry], criteria: Criteria, now: float) -> Iterator[d
                     yield {"minion": entry.minion, **row, **more}
         except (WireError, KeyError, TypeError, ValueError):
             continue  # told by `minion`
+
+
+def of_mine(mine: Mapping[str, Any], now: float, strict: bool) -> list[dict[str, Any]]:
+    """
+    Return the rows of a mine as a minion gets it: the tables by minion, without the master's knowledge of them.
+
+    :raises UnavailableError: with ``strict``, a table is malformed or tells of a daemon that could not be followed.
+    """
+    found: list[dict[str, Any]] = []
+    for name in sorted(mine):
+        entry = Entry(name, mine[name], now, accepted=True)
+        told = minion(entry, now)
+        stale = [daemon for daemon, one in told["daemons"].items() if one["state"] != "connected"]
+        if strict and (stale or told["age"] is None):
+            what = f"its daemon {stale[0]} cannot be followed" if stale else "its table of ports is malformed"
+            raise UnavailableError(f"{name}: {what}")
+        found += rows([entry], Criteria(), now)
+    return found
 
 
 def minion(entry: Entry, now: float) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from saltext_logilab.containers.database import NAME, opened
 from saltext_logilab.containers.occupants import occupants
 from saltext_logilab.containers.picture import View
 from saltext_logilab.containers.ports import parse_container_port, parse_port
-from saltext_logilab.containers.registry import Daemon, Registry
+from saltext_logilab.containers.registry import CONNECTED, Daemon, Registry
 from saltext_logilab.containers.reservations import Reservations
 from saltext_logilab.containers.selection import Criteria
 from saltext_logilab.containers.service import change_data
@@ -44,10 +44,19 @@ def table(settings: ContainersSettings, master: str = "") -> dict[str, Any]:
     return compact.pack(picture.take(settings), time.time(), addresses.of_this_host(master))
 
 
-def rows(settings: ContainersSettings) -> list[dict[str, Any]]:
-    """Return all rows with their age and the address of this host; raises as :func:`.picture.take`."""
+def rows(settings: ContainersSettings, strict: bool = False) -> list[dict[str, Any]]:
+    """
+    Return all rows with their age and the address of this host.
+
+    :raises UnavailableError: no daemon can be reached, or with ``strict`` not every one.
+    """
     now, address = time.time(), addresses.of_this_host()
-    found = answer(picture.take(settings), Criteria(), now)["ports"]
+    views = picture.take(settings)
+    if strict and (stale := [view for view in views if view.state != CONNECTED]):
+        raise UnavailableError(
+            "; ".join(view.error or f"the daemon {view.daemon} cannot be followed" for view in stale)
+        )
+    found = answer(views, Criteria(), now)["ports"]
     return [{**row, "age": round(now - row["last_seen"], 1), "address": address} for row in found]
 
 

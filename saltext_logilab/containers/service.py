@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 TAG = "salt/logilab/containers"
 DEBOUNCE = 0.08
 MOST = 200
+AGAIN = (3.0, 30.0)  # the mine is sent without an answer: a master may just not have been connected
 RETRY = 5.0
 STANDBY = 0.5
 
@@ -104,17 +105,17 @@ class Service:
             self._stopped.wait(RETRY)
 
     def _publish_all(self) -> None:
-        beat = time.monotonic() + self._settings.heartbeat
-        due = False
+        due = [time.monotonic()]
         while self._goes_on():
             news = self._gather()
             for told in news:
                 self._guarded(self._tell, *told)
+            now = time.monotonic()
             if news:
-                due = True
-            if due or time.monotonic() >= beat:
+                due = [now, *(now + delay for delay in AGAIN)]
+            if due and now >= due[0]:
                 self._guarded(self._publish)
-                due, beat = False, time.monotonic() + self._settings.heartbeat
+                due = due[1:] or [now + self._settings.heartbeat]
 
     def _gather(self) -> list[tuple[str, dict[str, Any]]]:
         """Return the events to fire, after a moment without news; nothing when there is none for a second."""

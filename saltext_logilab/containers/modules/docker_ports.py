@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 
-from saltext_logilab.containers import formats, host
+from saltext_logilab.containers import fleet, formats, host
 from saltext_logilab.containers import settings as containers_settings
 from saltext_logilab.containers.selection import Criteria, criteria
 from saltext_logilab.containers.settings import POOL, ContainersSettings
@@ -25,6 +25,7 @@ from saltext_logilab.errors import ConfigurationError, LogilabError
 if TYPE_CHECKING:
     __opts__: dict[str, Any]
     __pillar__: dict[str, Any]
+    __salt__: dict[str, Any]
 
 __func_alias__ = {"list_": "list"}
 
@@ -210,21 +211,31 @@ def table() -> dict[str, Any]:
         return host.table(_settings(), str(__opts__.get("master_ip") or ""))
 
 
-def export(form: str = "table") -> str:
+def export(form: str = "table", tgt: str | None = None, tgt_type: str = "glob", strict: bool = False) -> str:
     """
     Return the table of ports as text: for people, as a picture, or as a file for another program.
 
     form
         ``table`` (by default), ``mermaid``, ``graphviz``, ``json``, ``hosts``, ``haproxy``, ``nginx``, ``prometheus``.
+    tgt
+        The minions whose ports are told, out of the mine; by default this host alone.
+    tgt_type
+        How they are targeted, by default ``glob``.
+    strict
+        Refuse to tell less than all, when a daemon cannot be reached; by default False.
 
     CLI Example:
 
     .. code-block:: bash
 
         salt web1 docker_ports.export mermaid
+        salt lb1 docker_ports.export haproxy tgt='web*'
     """
     with _errors():
-        return formats.render(host.rows(_settings()), form)
+        if tgt is None:
+            return formats.render(host.rows(_settings(), strict), form)
+        told = __salt__["mine.get"](tgt, "docker_ports", tgt_type) or {}
+        return formats.render(fleet.of_mine(told, time.time(), strict), form)
 
 
 def diff(declared: dict[str, list[str]] | None = None) -> dict[str, Any]:

@@ -32,10 +32,13 @@ Host ports that are reserved, free, published, and answer.
 
 from __future__ import annotations
 
+from difflib import unified_diff
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 
+from saltext_logilab.containers import files, formats
 from saltext_logilab.containers.declared import compare
 from saltext_logilab.containers.ports import parse_all, parse_container_port
 from saltext_logilab.containers.settings import POOL
@@ -235,3 +238,60 @@ def answering(name: str, ports: list[str | int], timeout: float = 30.0, daemon: 
     if __opts__["test"]:
         return _answer(name, None, f"{name} does not answer yet on {', '.join(deaf)}")
     return _answer(name, False, f"{name} does not answer on {', '.join(deaf)} within {timeout:g} s")
+
+
+def file(
+    name: str,
+    form: str,
+    tgt: str | None = None,
+    tgt_type: str = "glob",
+    allow_empty: bool = False,
+    mode: str = "0644",
+) -> dict[str, Any]:
+    """
+    Keep a file with the published ports for another program: of this host, or of the minions that a target means.
+
+    It is replaced whole, and only when its content changes. When a daemon cannot be reached, or when there is nothing
+    to write all at once, the last good content stays and the result is False.
+
+    name
+        The file's path.
+    form
+        ``haproxy``, ``nginx``, ``prometheus``, ``hosts`` or ``json``.
+    tgt
+        The minions whose ports are written, out of the mine; by default this host alone.
+    tgt_type
+        How they are targeted, by default ``glob``.
+    allow_empty
+        Write a file without a single port, too; by default False.
+    mode
+        The file's mode, by default ``0644``.
+
+    .. code-block:: yaml
+
+        /etc/prometheus/containers.json:
+          docker_ports.file:
+            - form: prometheus
+            - tgt: 'web*'
+    """
+    try:
+        path = Path(name)
+        if not path.is_absolute():
+            raise SaltInvocationError(f"{name!r} is no absolute path")
+        if form not in (*formats.FILES, "json"):
+            raise SaltInvocationError(f"{form!r} is no format of a file: one of {', '.join((*formats.FILES, 'json'))}")
+        text = __salt__["docker_ports.export"](form, tgt, tgt_type, strict=True)
+        old = files.read(path)
+        if text == old:
+            return _answer(name, True, f"{name} is as it should be")
+        if text == formats.render([], form) and not allow_empty:
+            return _answer(
+                name, False, f"there is no port to write: {name} stays as it is (allow_empty: True writes it)"
+            )
+        changes = {"diff": "".join(unified_diff((old or "").splitlines(True), text.splitlines(True), "old", "new"))}
+        if __opts__["test"]:
+            return _answer(name, None, f"{name} would be written", changes)
+        files.replace(path, text, int(str(mode), 8))
+    except (*_ERRORS, ValueError) as err:
+        return _answer(name, False, str(err))
+    return _answer(name, True, f"{name} is written", changes)

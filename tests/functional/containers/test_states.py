@@ -122,3 +122,42 @@ def test_answering(states: Any, run: Callable[..., Any]) -> None:
     assert deaf.result is False
     assert "deaf does not answer on 80 within 0.2 s" in deaf.comment
     assert states.answering(name="deaf", ports=[80], test=True).result is None
+
+
+def test_file(states: Any, run: Callable[..., Any], tmp_path: Path) -> None:
+    """Written once, kept with its mode, not rewritten when equal, and never emptied unasked."""
+    path = tmp_path / "backends.cfg"
+    wanted = {"name": str(path), "form": "haproxy", "mode": "0640"}
+    nothing = states.file(**wanted)
+    assert (nothing.result, path.exists()) == (False, False)
+    container = run("web", {"80/tcp": 25286})
+    assert states.file(**wanted, test=True).result is None
+    assert not path.exists()
+    done = states.file(**wanted)
+    assert done.result is True
+    assert "+backend web-80" in done.changes["diff"]
+    assert path.stat().st_mode & 0o777 == 0o640
+    before = path.stat()
+    again = states.file(**wanted)
+    assert (again.result, again.changes) == (True, {})
+    assert path.stat().st_ino == before.st_ino
+    container.remove(force=True)
+    assert "stays as it is" in states.file(**wanted).comment
+    assert "backend web-80" in path.read_text()
+    assert states.file(**wanted, allow_empty=True).result is True
+    assert path.read_text() == ""
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_file_of_a_daemon_that_is_away(new_loaders: Callable[..., Any], tmp_path: Path) -> None:
+    """The last good content stays, and the sentence names the daemon."""
+    path = tmp_path / "targets.json"
+    path.write_text("last good")
+    area = {"daemons": {"docker": f"unix://{tmp_path}/none.sock"}}
+    state = new_loaders({"logilab": {"state_dir": str(tmp_path / "s"), "containers": area}}).states.docker_ports
+    kept = state.file(name=str(path), form="prometheus")
+    assert kept.result is False
+    assert "none.sock cannot be reached" in kept.comment
+    assert path.read_text() == "last good"
+    assert "'table' is no format of a file" in state.file(name=str(path), form="table").comment
+    assert "no absolute path" in state.file(name="x", form="json").comment
