@@ -89,7 +89,7 @@ def _row(
         "requested": "",
         "exposure": of_address(host_ip),
         "first_seen": float(port[6]),
-        "last_seen": float(at),
+        "last_seen": max(float(at), float(port[6])),
     }
 
 

@@ -37,7 +37,7 @@ class View:
     def rows(self) -> list[dict[str, Any]]:
         """Return a row for each port, as plain data."""
         return [
-            row(self.daemon, one, port, self.first_seen.get((one.id, port), self.at), self.at)
+            row(self.daemon, one, port, first := self.first_seen.get((one.id, port), self.at), max(first, self.at))
             for one in self.containers
             for port in one.ports
         ]
