@@ -136,6 +136,11 @@ class DockerHost:
                 for folder, _, _ in os.walk(group, topdown=False):
                     Path(folder).rmdir()
 
+    def remove_containers(self) -> None:
+        """Remove all containers."""
+        for container in self.client().containers.list(all=True):
+            container.remove(force=True, v=True)
+
     @cached_property
     def busybox(self) -> str:
         """The name of an image with a static busybox and nothing else."""

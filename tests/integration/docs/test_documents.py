@@ -14,8 +14,13 @@ import yaml
 
 from saltext_logilab import settings
 from saltext_logilab.formula.packaged import example_pillars, formulas
+from saltext_logilab.lab.lab import Lab
+from saltext_logilab.lab.plan import Wish
 from tests.support.distribution import ROOT, Distributions
+from tests.support.docker import DockerHost
 from tests.support.documents import Session, Substitution, blocks, check_page
+from tests.support.labs import accept_all
+from tests.support.waiting import wait_until
 
 PAGES = [ROOT / "README.md", *sorted(path for path in (ROOT / "docs").rglob("*.md") if "_build" not in path.parts)]
 WITH_COMMANDS = [page for page in PAGES if "```console" in page.read_text(encoding="utf-8")]
@@ -63,6 +68,26 @@ TABLE = (
         "a minion's configuration of the test's own; how the mine travels is tested in the lab",
     ),
     Substitution(
+        r"docker run -d --name (\w+) -p (\S+) nginx",
+        r"docker -H {docker} run -d --name \1 -p \2 logilab/busybox httpd -f -p 80",
+        "a private Engine without a way to a registry: a small web server in the place of nginx",
+    ),
+    Substitution(
+        r"sudo salt-run (docker_ports\..*)",
+        r"salt-lab run --lab {docker_lab} paris salt-run \1",
+        "a lab whose minion web1 follows the private Engine",
+    ),
+    Substitution(
+        r"sudo salt-call docker_ports\.reserve web 80 port=8080",
+        "! salt-lab run --lab {docker_lab} web1 salt-call docker_ports.reserve web 80 port=8080",
+        "the same lab; the refusal is what is shown",
+    ),
+    Substitution(
+        r"sudo salt-call (docker_ports\..*)",
+        r"salt-lab run --lab {docker_lab} web1 salt-call \1",
+        "the same lab",
+    ),
+    Substitution(
         r"(sudo )?systemctl restart salt-(master|minion)", "true", "no Salt of the system's own is touched by tests"
     ),
 )
@@ -95,9 +120,28 @@ def session(request: pytest.FixtureRequest) -> Iterator[Session]:
         (session.home / "swarm.yaml").write_text(found.text, encoding="utf-8")
         return str(session.home / "swarm.yaml")
 
+    def docker() -> str:
+        host: DockerHost = request.getfixturevalue("docker_host")
+        request.addfinalizer(host.remove_containers)
+        assert host.busybox
+        return host.url
+
+    def docker_lab() -> str:
+        lab = Lab(session.home / ".local/state/saltext-logilab/docker")
+        if not lab.folder.exists():
+            area = {"containers": {"daemons": {"docker": docker()}}}
+            options = {"engines": [{"docker_ports": {}}], "logilab": area}
+            lab.up(Wish(masters=("paris",), minions=("web1",), minion_options=options))
+            accept_all(lab)
+            known = ("salt-run", "docker_ports.find", "port=8080")
+            wait_until(lambda: "web1" in lab.run("paris", *known).stdout, 60, "the table at the master")
+        return str(lab.folder)
+
     places = {
         "specification": specification,
         "configuration": configuration,
+        "docker": docker,
+        "docker_lab": docker_lab,
         "sources": lambda: str(request.getfixturevalue("sources")),
         "installed": lambda: str(request.getfixturevalue("installed")),
         "python": lambda: sys.executable,

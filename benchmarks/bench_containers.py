@@ -1,0 +1,229 @@
+"""
+Docker hosts: what it costs to know the ports of 200 containers, beside saltext-dockermod in the same run.
+
+A private Engine with 200 containers of three published ports each (tcp, tcp on 127.0.0.1, udp). The peer's functions are
+called in the same process on the same Engine, with warm loaders; CPU is that of the calling process. The engine's idle
+cost and memory are those of a process of its own that follows this Engine, less a bare one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgpack
+import psutil
+import salt.config
+import salt.loader
+
+from benchmarks.table import Row
+from saltext_logilab.containers import database, fleet, settings
+from saltext_logilab.containers.registry import Registry
+from saltext_logilab.containers.selection import Criteria
+from tests.support.docker import DockerHost
+from tests.support.netns import NetworkNamespace
+from tests.support.roots import new_root
+from tests.support.sessions import SessionRoot
+
+CONTAINERS = 200
+STATES = 10
+EVENTS = 60
+IDLE = 130.0
+MINIONS, PER_MINION = 1000, 50
+PEER = "saltext-dockermod"
+
+FOLLOW = """
+import os, resource, sys, time
+import salt.config, salt.loader, salt.minion
+print(int(open("/proc/self/statm").read().split()[1]) * 4096, flush=True)
+import json
+from saltext_logilab.containers import service, settings
+opts = json.loads(sys.argv[1])
+service.Service(settings.read(opts), lambda *_: None, lambda: None, service.while_parent_lives()).run()
+"""
+
+
+@contextmanager
+def busy_host() -> Iterator[DockerHost]:
+    """Start an Engine with all the containers."""
+    session = SessionRoot.create()
+    host = DockerHost(new_root(session.path, "docker"), NetworkNamespace.create())
+    try:
+        host.start()
+        for number in range(CONTAINERS):
+            host.client(600).containers.run(
+                host.busybox,
+                ["sleep", "100000"],
+                name=f"web{number}",
+                detach=True,
+                ports={"80/tcp": 10000 + number, "443/tcp": ("127.0.0.1", 10500 + number), "53/udp": 11000 + number},
+            )
+        yield host
+    finally:
+        host.stop()
+        session.release()
+
+
+def loader(folder: Path, host: DockerHost) -> tuple[Any, Any]:
+    """Return the modules and the states of a masterless minion on ``host``."""
+    area = {"daemons": {"docker": host.url}}
+    opts = salt.config.minion_config(None, minion_id="bench")
+    places = {
+        "root_dir": str(folder),
+        "pki_dir": f"{folder}/pki",
+        "cachedir": f"{folder}/cache",
+        "sock_dir": f"{folder}/s",
+    }
+    opts |= {**places, "extension_modules": f"{folder}/ext", "file_client": "local", "docker.url": host.url}
+    opts |= {"logilab": {"containers": area}, "docker.update_mine": False, "grains": {"id": "bench"}, "pillar": {}}
+    utils = salt.loader.utils(opts)
+    modules = salt.loader.minion_mods(opts, utils=utils)
+    return modules, salt.loader.states(opts, modules, utils, None)
+
+
+def cpu(work: Callable[[], Any], times: int = 3) -> float:
+    """Return the CPU milliseconds of ``work``, the median of some runs behind one that warms up."""
+    work()
+    spent = []
+    for _ in range(times):
+        begin = time.process_time()
+        work()
+        spent.append(1000 * (time.process_time() - begin))
+    return statistics.median(spent)
+
+
+def reading(modules: Any) -> Iterator[Row]:
+    """All ports of all containers, and what goes to the mine."""
+    names = [f"web{number}" for number in range(CONTAINERS)]
+    ours = cpu(lambda: modules["docker_ports.list"]())
+    each = cpu(lambda: [modules["docker.port"](name) for name in names])
+    verbose = cpu(lambda: modules["docker.ps"](verbose=True, all=True))
+    yield Row("all ports of 200 containers (CPU)", ours, "ms")
+    yield Row("  docker.port per container costs", each / ours, "times", f"{each:.0f} ms", 25, at_least=True)
+    yield Row("  docker.ps verbose costs", verbose / ours, "times", f"{verbose:.0f} ms", 30, at_least=True)
+    table = len(msgpack.packb(modules["docker_ports.table"]()))
+    theirs = len(msgpack.packb(modules["docker.ps"](verbose=True, all=True, host=True)))
+    yield Row("mine payload", table / 1000, "kB", f"{theirs / 1000:.0f} kB", 40)
+
+
+def unchanged_states(states: Any, modules: Any) -> Iterator[Row]:
+    """``reserved``, ``available`` and ``published`` for some containers, when nothing has to be done."""
+    for number in range(STATES):
+        modules["docker_ports.reserve"](f"app{number}", 80)
+
+    def apply() -> None:
+        for number in range(STATES):
+            done = [
+                states["docker_ports.reserved"](f"app{number}", 80),
+                states["docker_ports.available"](10000 + number, container=f"web{number}"),
+                states["docker_ports.published"](f"web{number}", [f"{10000 + number}:80"]),
+            ]
+            assert all(one["result"] is True and not one["changes"] for one in done), done
+
+    peer = "docker_container.running: 31 to 38 s (measured before)"
+    yield Row("10 x reserved, available, published, unchanged (CPU)", cpu(apply, 1) / 1000, "s", peer, 1.0)
+
+
+def following(host: DockerHost, folder: Path) -> Iterator[Row]:
+    """How soon the registry knows, and what the engine costs."""
+    opts = {"pki_dir": str(folder / "engine/pki"), "logilab": {"containers": {"daemons": {"docker": host.url}}}}
+    command = [sys.executable, "-c", FOLLOW, json.dumps(opts)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            bare = int(process.stdout.readline())
+            place = settings.read(opts).folder
+            process_ = psutil.Process(process.pid)
+            await_count(place, CONTAINERS)
+            delays = sorted(delay(host, place, number) for number in range(EVENTS))
+            yield Row("start to registry, median", statistics.median(delays), "ms", "no registry", 50)
+            yield Row("  99th percentile", delays[int(0.99 * len(delays))], "ms", "no registry", 250)
+            time.sleep(5)
+            before = sum(process_.cpu_times()[:2])
+            time.sleep(IDLE)
+            share = 100 * (sum(process_.cpu_times()[:2]) - before) / IDLE
+            yield Row("idle engine, 200 containers", share, "% of a core", "", 0.1)
+            more = (process_.memory_info().rss - bare) / 2**20
+            yield Row("memory beyond the bare Salt process", more, "MiB", "", 15)
+        finally:
+            process.kill()
+
+
+def await_count(place: Path, count: int) -> None:
+    """Wait until the registry holds ``count`` containers with ports."""
+    while not (place / database.NAME).exists() or len(known(place)) < count:
+        time.sleep(0.2)
+
+
+def known(place: Path) -> dict[str, Any]:
+    """Return the containers of the registry."""
+    with database.opened(place) as connection:
+        return Registry(connection).containers("docker")
+
+
+def delay(host: DockerHost, place: Path, number: int) -> float:
+    """Return the milliseconds from a container's start event to its ports in the registry."""
+    container = host.client().containers.create(host.busybox, ["sleep", "9"], ports={"80/tcp": 12000 + number})
+    with database.opened(place) as connection:
+        container.start()
+        query = "SELECT first_seen FROM ports WHERE container = ?"
+        while not connection.execute(query, (container.id,)).fetchone():
+            time.sleep(0.001)
+        written = time.time()
+        begun = connection.execute(
+            "SELECT at FROM history WHERE container = ? AND what = 'started'", (container.id,)
+        ).fetchone()[0]
+    container.remove(force=True)
+    return 1000 * (written - begun)
+
+
+def fleet_rows(modules: Any) -> Iterator[Row]:
+    """``find port=`` over the tables of many minions, read from a cache as the master's."""
+    table = modules["docker_ports.table"]()
+    small = {**table, "c": table["c"][:PER_MINION], "p": [one for one in table["p"] if one[0] < PER_MINION]}
+    packed = msgpack.packb({"docker_ports": small})
+    with tempfile.TemporaryDirectory() as folder:
+        for number in range(MINIONS):
+            Path(folder, f"m{number}.p").write_bytes(packed)
+
+        def find() -> None:
+            entries = (
+                fleet.Entry(path.stem, msgpack.unpackb(path.read_bytes())["docker_ports"], time.time(), True)
+                for path in Path(folder).iterdir()
+            )
+            found = list(fleet.rows(entries, Criteria(port=10007), time.time()))
+            assert len(found) >= MINIONS, len(found)
+
+        spent = cpu(find, 1) / 1000
+    yield Row("find port= over 1,000 minions x 50 x 3 (CPU)", spent, "s", "a job to each", 1.0)
+    yield Row("  memory of this process", psutil.Process().memory_info().rss / 2**20, "MiB", "", 200)
+
+
+def rows() -> list[Row]:
+    """Measure all of it."""
+    subprocess.run(
+        [sys.executable, "-m", "pip", "install", "-q", "--target", peer_folder(), "--no-deps", PEER], check=True
+    )
+    sys.path.append(peer_folder())
+    with tempfile.TemporaryDirectory() as folder, busy_host() as host, host.netns.entered():
+        modules, states = loader(Path(folder), host)
+        return [
+            *reading(modules),
+            *unchanged_states(states, modules),
+            *fleet_rows(modules),
+            *following(host, Path(folder)),
+        ]
+
+
+def peer_folder() -> str:
+    """Return where the peer is installed: beside the tests' environment, which it would change."""
+    return os.path.join(tempfile.gettempdir(), "bench-peer")  # noqa: PTH118

@@ -1,0 +1,1 @@
+"""Docker hosts: which port of a host leads to which container, known on the host and in the fleet."""

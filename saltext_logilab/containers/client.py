@@ -1,0 +1,187 @@
+"""
+A client of the Engine API for what this area reads: a listing, an inspection, the event stream.
+
+Three GET requests over a Unix socket need no library: a process that only listens would carry requests, urllib3 and
+docker-py's model of the API for them. The API's unversioned paths serve every version of Docker and Podman.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import socket
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+from urllib.parse import quote, urlencode, urlsplit
+
+from saltext_logilab.errors import ConfigurationError, UnavailableError
+
+TIMEOUT = 10.0
+CONTAINER_EVENTS = ("start", "die", "destroy", "rename", "pause", "unpause", "update", "health_status")
+NETWORK_EVENTS = ("connect", "disconnect")
+
+
+class NoSuchContainerError(UnavailableError):
+    """The daemon knows no container of that name or id."""
+
+
+class Connection(http.client.HTTPConnection):
+    """An HTTP connection to ``unix://PATH`` or ``tcp://HOST:PORT``."""
+
+    def __init__(self, url: str, timeout: float | None) -> None:
+        scheme, path, host, port = split(url)
+        super().__init__(host or "localhost", port or 80, timeout=timeout)
+        self._path = path if scheme == "unix" else ""
+
+    def connect(self) -> None:
+        """Connect, by the Unix socket where there is one."""
+        if not self._path:
+            super().connect()
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)  # else a half-open one hangs for ever
+        else:
+            self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            self.sock.settimeout(self.timeout)
+            self.sock.connect(self._path)
+        self.wire = self.sock  # http.client forgets its own when the daemon announces to close
+
+
+def split(url: str) -> tuple[str, str, str, int]:
+    """
+    Return the scheme, the socket's path, the host and the port of a daemon's URL.
+
+    :raises ConfigurationError: it is neither ``unix:///PATH`` nor ``tcp://HOST:PORT``.
+    """
+    try:
+        parts = urlsplit(str(url))
+        port = parts.port or 0
+    except ValueError as err:
+        raise ConfigurationError(f"{url!r} is no URL of a daemon: {err}") from err
+    if parts.scheme == "unix" and not parts.netloc and parts.path.startswith("/"):
+        return "unix", parts.path, "", 0
+    if parts.scheme == "tcp" and parts.hostname and port:
+        return "tcp", "", parts.hostname, port
+    raise ConfigurationError(f"{url!r} is no URL of a daemon: unix:///PATH or tcp://HOST:PORT")
+
+
+class Client:
+    """The Engine at ``url``."""
+
+    def __init__(self, url: str, timeout: float = TIMEOUT) -> None:
+        """
+        Take the daemon's URL; nothing is connected yet.
+
+        :raises ConfigurationError: the URL is malformed.
+        """
+        split(url)
+        self.url = url
+        self._timeout = timeout
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the daemon runs on this host, so that its containers' processes can be seen."""
+        return self.url.startswith("unix:")
+
+    def listing(self, ids: Iterable[str] = ()) -> list[dict[str, Any]]:
+        """
+        Return all containers, or those of ``ids``, in one request.
+
+        :raises UnavailableError: the daemon cannot be asked; the sentence names its URL.
+        """
+        filters = {"filters": json.dumps({"id": list(ids)})} if ids else {}
+        found = self._get("/containers/json", {"all": "true", **filters})
+        if not isinstance(found, list):
+            raise UnavailableError(f"{self.url} does not answer as a container engine does")
+        return found
+
+    def inspect(self, container: str) -> dict[str, Any]:
+        """
+        Return all that the Engine tells of ``container`` (name, id or its beginning).
+
+        :raises NoSuchContainerError: there is none.
+        :raises UnavailableError: the daemon cannot be asked.
+        """
+        found: dict[str, Any] = self._get(f"/containers/{quote(container, safe='')}/json", {}, container)
+        return found
+
+    def version(self) -> str:
+        """
+        Return the engine and its version: ``Docker 20.10.24``.
+
+        :raises UnavailableError: the daemon cannot be asked.
+        """
+        told = self._get("/version", {})
+        first = (told.get("Components") or [{}])[0].get("Name", "Engine")
+        return f"{str(first).split()[0]} {told.get('Version', '?')}"
+
+    def events(self, since: str = "") -> Events:
+        """
+        Return the open stream of the events that concern ports; ``since`` replays those after ``SECONDS.NANOSECONDS``.
+
+        :raises UnavailableError: the daemon cannot be asked.
+        """
+        filters = {"type": ["container", "network"], "event": [*CONTAINER_EVENTS, *NETWORK_EVENTS]}
+        query = {"filters": json.dumps(filters), **({"since": since} if since else {})}
+        connection = Connection(self.url, self._timeout)
+        try:
+            response = self._ask(connection, "/events", query, "")
+            connection.wire.settimeout(None)
+        except BaseException:
+            connection.close()
+            raise
+        return Events(connection, response)
+
+    def _get(self, path: str, query: Mapping[str, str], container: str = "") -> Any:
+        connection = Connection(self.url, self._timeout)
+        try:
+            return json.loads(self._ask(connection, path, query, container).read())
+        except (OSError, http.client.HTTPException) as err:
+            raise UnavailableError(f"{self.url} broke off its answer: {_reason(err)}") from err
+        except ValueError as err:
+            raise UnavailableError(f"{self.url} does not answer as a container engine does") from err
+        finally:
+            connection.close()
+
+    def _ask(
+        self, connection: Connection, path: str, query: Mapping[str, str], container: str
+    ) -> http.client.HTTPResponse:
+        try:
+            connection.request("GET", f"{path}?{urlencode(query)}" if query else path)
+            response = connection.getresponse()
+        except (OSError, http.client.HTTPException) as err:
+            raise UnavailableError(f"the daemon {self.url} cannot be reached: {_reason(err)}") from err
+        if response.status == 404 and container:
+            raise NoSuchContainerError(f"{self.url} has no container {container!r}")
+        if response.status != 200:
+            raise UnavailableError(f"{self.url} answers {path} with {response.status} {response.reason}")
+        return response
+
+
+class Events:
+    """An event stream: iterate over it, in a thread of its own; :meth:`close` from another one ends it."""
+
+    def __init__(self, connection: Connection, response: http.client.HTTPResponse) -> None:
+        self._connection = connection
+        self._response = response
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        """Yield each message; the end of the iteration is the end of the stream, for whatever reason."""
+        try:
+            while line := self._response.readline():
+                yield json.loads(line)
+        except (OSError, ValueError, http.client.HTTPException):
+            return  # a half message at the end of a killed daemon: whoever follows lists again
+        finally:
+            self._response.close()
+            self._connection.close()
+
+    def close(self) -> None:
+        """End the stream under its reader, which then lets go of the connection."""
+        with contextlib.suppress(OSError):  # it has ended by itself
+            self._connection.wire.shutdown(socket.SHUT_RDWR)
+
+
+def _reason(err: Exception) -> str:
+    if isinstance(err, TimeoutError):
+        return "it does not answer in time"
+    return (err.strerror or str(err)) if isinstance(err, OSError) else (str(err) or type(err).__name__)

@@ -1,0 +1,25 @@
+"""How far a published port reaches (pure): by its address here, by the firewall in :mod:`.firewall`."""
+
+from __future__ import annotations
+
+import ipaddress
+from functools import lru_cache
+
+LOOPBACK, LOCAL, PUBLIC, ROUTED = "loopback", "local", "public", "routed"
+CLASSES = (LOOPBACK, LOCAL, PUBLIC, ROUTED)
+
+
+@lru_cache(maxsize=4096)
+def of_address(ip: str) -> str:
+    """
+    Return how far a port bound to ``ip`` reaches as far as the address tells.
+
+    ``loopback``: this host; ``local``: a private or link-local network; ``public``: every address of this host, or a
+    global one.
+    """
+    address = ipaddress.ip_address(ip)
+    if address.is_loopback:
+        return LOOPBACK
+    if address.is_unspecified:
+        return PUBLIC
+    return LOCAL if address.is_private or address.is_link_local else PUBLIC

@@ -1,0 +1,97 @@
+"""
+Whether a published port really answers.
+
+A connection to the published address proves nothing: docker-proxy accepts it with nothing behind. So the container
+itself is asked: over TCP by a connection to its own address; where that leads nowhere, by a look at its sockets.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from saltext_logilab.containers import listeners, listing
+from saltext_logilab.containers.client import Client
+from saltext_logilab.containers.ports import Port
+
+PATIENCE = 1.0
+_NOBODY = (errno.ECONNREFUSED,)
+
+
+def answers(port: Port, inspected: Mapping[str, Any], local: bool = True) -> bool:
+    """
+    Say whether something in the container answers behind ``port``.
+
+    ``inspected`` is what the Engine tells of the container; ``local``: its processes can be seen from here.
+    """
+    pid = int((inspected.get("State") or {}).get("Pid") or 0)
+    if port.protocol == "tcp":
+        for address in listing.addresses(inspected):
+            if (found := connects(address, port.container_port)) is not None:
+                return found
+    if local and pid:
+        return listens(pid, port)
+    return port.protocol == "tcp" and stays_open(port)
+
+
+def listens(pid: int, port: Port) -> bool:
+    """Say whether a socket in the network namespace of ``pid`` waits on the container port, not on loopback alone."""
+    loopback = {"::1"}
+    return any(
+        (one.protocol, one.port) == (port.protocol, port.container_port)
+        and one.ip not in loopback
+        and not one.ip.startswith("127.")
+        for one in listeners.of_namespace(str(pid))
+    )
+
+
+def connects(address: str, port: int) -> bool | None:
+    """Say whether ``address`` accepts a connection; None where no packet can go there."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.settimeout(PATIENCE)
+        code = probe.connect_ex((address, port))
+    if code == 0:
+        return True
+    return False if code in _NOBODY else None
+
+
+def stays_open(port: Port) -> bool:
+    """
+    Say whether a connection to the published address is still open a moment later.
+
+    docker-proxy closes it at once when nothing listens in the container: the only sign from another host.
+    """
+    target = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(port.host_ip, port.host_ip)  # noqa: S104
+    try:
+        with socket.create_connection((target, port.host_port), timeout=PATIENCE) as probe:
+            probe.settimeout(PATIENCE / 4)
+            return probe.recv(1) != b""
+    except TimeoutError:
+        return True  # open, and waits for the client to speak first
+    except OSError:
+        return False
+
+
+def wait(check: Callable[[], bool], timeout: float, clock: Callable[[], float], sleep: Callable[[float], None]) -> bool:
+    """Ask ``check`` with growing pauses until it is true; False when ``timeout`` seconds have passed."""
+    end, pause = clock() + timeout, 0.05
+    while not check():
+        if (left := end - clock()) <= 0:
+            return False
+        sleep(min(pause, left))
+        pause = min(2 * pause, 1.0)
+    return True
+
+
+def container_answers(client: Client, container: str, wanted: tuple[str, int]) -> bool:
+    """
+    Say whether all that ``container`` publishes of ``wanted`` (protocol and container port) answers now.
+
+    :raises UnavailableError: the daemon cannot be asked, or it has no such container.
+    """
+    inspected = client.inspect(container)
+    ports = [port for port in listing.inspected_ports(inspected) if (port.protocol, port.container_port) == wanted]
+    return bool(ports) and all(answers(port, inspected, client.is_local) for port in ports)

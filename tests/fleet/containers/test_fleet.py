@@ -1,0 +1,154 @@
+"""The fleet's ports: from a minion with the engine to each of its masters, and out of their caches."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from saltext_logilab.containers import owner
+from saltext_logilab.lab import configs
+from saltext_logilab.lab.lab import Lab
+from tests.functional.containers.test_watch import SLEEP
+from tests.support.docker import DockerHost
+from tests.support.labs import LabFactory, accept_all
+from tests.support.waiting import wait_until
+
+PATIENCE = 30
+MASTERS = ("paris", "nantes")
+
+
+def options(host: DockerHost, **more: Any) -> dict[str, Any]:
+    """Return the configuration of a minion that follows ``host``."""
+    return {
+        "engines": [{"docker_ports": {}}],
+        "logilab": {"containers": {"daemons": {"docker": host.url}, "labels": ["team"], **more}},
+    }
+
+
+@pytest.fixture(scope="module")
+def lab(make_module_lab: LabFactory, docker_host: DockerHost) -> Lab:
+    """Two masters and a minion whose engine follows :func:`docker_host`."""
+    made = make_module_lab(masters=MASTERS, minions=("m1",), minion_options=options(docker_host))
+    accept_all(made)
+    return made
+
+
+@pytest.fixture
+def run(docker_host: DockerHost) -> Iterator[Callable[..., Any]]:
+    """Return a starter of containers, which are removed after the test."""
+    client = docker_host.client()
+
+    def start(name: str, ports: dict[str, Any], **more: Any) -> Any:
+        image = docker_host.busybox
+        return client.containers.run(image, SLEEP, name=name, ports=ports, detach=True, stop_signal="KILL", **more)
+
+    yield start
+    for container in client.containers.list(all=True):
+        container.remove(force=True)
+
+
+def ask(lab: Lab, master: str, function: str, *arguments: str) -> Any:
+    """Return what a runner function answers."""
+    done = lab.run(master, "salt-run", f"docker_ports.{function}", *arguments, "--out", "json")
+    return json.loads(done.stdout)
+
+
+def shown(lab: Lab, master: str, port: int) -> list[dict[str, Any]]:
+    """Return the rows of the host port ``port`` in the eyes of ``master``."""
+    return list(ask(lab, master, "find", f"port={port}")["ports"])
+
+
+def test_every_master_knows(lab: Lab, run: Callable[..., Any]) -> None:
+    """Two containers come up and one goes: both masters tell the same, with its age, without a job."""
+    run("web", {"80/tcp": 25380}, labels={"team": "shop", "secret": "x"})
+    gone = run("db", {"5432/tcp": ("127.0.0.1", 25381)})
+    for master in MASTERS:
+        wait_until(lambda master=master: shown(lab, master, 25381), PATIENCE, f"both on {master}")
+        rows = shown(lab, master, 25380)
+        assert {(row["minion"], row["container"], row["host_ip"]) for row in rows} == {
+            ("m1", "web", "0.0.0.0"),
+            ("m1", "web", "::"),
+        }
+        assert rows[0]["labels"] == {"team": "shop"}
+        assert 0 <= rows[0]["age"] < 60
+    gone.remove(force=True)
+    for master in MASTERS:
+        wait_until(lambda master=master: not shown(lab, master, 25381), PATIENCE, f"one gone on {master}")
+    jobs = json.loads(lab.run("paris", "salt-run", "jobs.list_jobs", "--out", "json").stdout)
+    assert [job for job in jobs.values() if job["Function"].startswith("docker_ports")] == []
+
+
+def test_events_reach_every_master(lab: Lab, run: Callable[..., Any]) -> None:
+    """A change is an event on the bus of each master, with what has changed and no more."""
+    told: dict[str, str] = {}
+
+    def listen(master: str) -> None:
+        pattern = "salt/logilab/containers/docker/changed"
+        told[master] = lab.run(master, "salt-run", "state.event", pattern, "count=1", "quiet=False").stdout
+
+    listeners = [threading.Thread(target=listen, args=(master,)) for master in MASTERS]
+    for listener in listeners:
+        listener.start()
+    started = 0
+
+    def heard() -> bool:
+        nonlocal started
+        started += 1
+        run(f"told{started}", {"80/tcp": None}, environment={"PASSWORD": "secret"})
+        return not any(listener.is_alive() for listener in listeners)
+
+    wait_until(heard, PATIENCE, "events on both masters")
+    for master in MASTERS:
+        data = json.loads(told[master].splitlines()[0].partition("\t")[2])
+        assert {change["what"] for change in data["data"]["changes"]} >= {"started", "opened"}, data
+        assert "secret" not in told[master]
+
+
+def test_one_owner(lab: Lab) -> None:
+    """The minion runs the engine once per master; one of the processes keeps the registry."""
+    folder = Path(json.loads(lab.run("paris", "salt", "m1", "config.get", "pki_dir", "--out", "json").stdout)["m1"])
+    assert owner.is_running(folder.parent / "logilab/containers")
+    log = lab.log("m1").read_text()
+    assert "docker_ports does not run" not in log
+    assert "Traceback" not in log
+
+
+def test_for_people(lab: Lab, run: Callable[..., Any]) -> None:
+    """A table, pictures, and files that need an explicit target."""
+    run("web", {"80/tcp": 25382})
+    wait_until(lambda: shown(lab, "paris", 25382), PATIENCE, "web")
+    table = lab.run("paris", "salt-run", "docker_ports.find", "port=25382").stdout
+    assert table.splitlines()[0].split()[:4] == ["HOST", "PORT", "ADDRESS", "PROTO"]
+    assert table.splitlines()[1].split()[:5] == ["m1", "25382", "0.0.0.0", "tcp", "web:80"]
+    assert "flowchart LR" in lab.run("paris", "salt-run", "docker_ports.export", "mermaid").stdout
+    refused = lab.run("paris", "salt-run", "docker_ports.export", "haproxy")
+    assert refused.returncode == 1
+    assert "needs an explicit target" in refused.stdout
+    assert "Traceback" not in refused.stdout + refused.stderr
+    backend = lab.run("paris", "salt-run", "docker_ports.export", "haproxy", "tgt=m*").stdout
+    assert "backend web-80" in backend
+
+
+def test_a_minion_without_an_accepted_key(lab: Lab, run: Callable[..., Any]) -> None:
+    """What is known of it stays, marked orphaned, and status says so; a mistake is one sentence with exit code 1."""
+    run("web", {"80/tcp": 25383})
+    wait_until(lambda: shown(lab, "nantes", 25383), PATIENCE, "web")
+    assert ask(lab, "nantes", "status")["ok"] is True
+    for wrong, sentence in (("port=99/sctq", "is no protocol"), ("exposure=x", "is no exposure")):
+        done = lab.run("nantes", "salt-run", "docker_ports.find", wrong)
+        assert done.returncode == 1
+        assert sentence in done.stdout
+        assert "Traceback" not in done.stdout + done.stderr
+    lab.stop("m1")
+    assert shown(lab, "nantes", 25383)
+    (configs.root(lab.folder, "nantes") / "pki/minions/m1").unlink()
+    rows = shown(lab, "nantes", 25383)
+    assert {row["orphaned"] for row in rows} == {True}
+    status = lab.run("nantes", "salt-run", "docker_ports.status", "--out", "json")
+    assert status.returncode == 1
+    assert "its key is not accepted" in status.stdout
