@@ -8,8 +8,8 @@ Serve the formulas of this package to minions.
       - logilab_formulas
 
 A backend that stands before it wins: a file of the same path in ``file_roots`` takes the place of the formula's. The
-options ``include``, ``exclude``, ``mountpoint`` and ``saltenvs`` stand under ``logilab:formula``. Files change only with
-the package, so there is nothing to update and nothing is copied.
+options ``include``, ``exclude``, ``mountpoint`` and ``saltenvs`` stand under ``logilab:formula``. Files change with
+the package only, so there is nothing to update and nothing is copied.
 
 .. versionadded:: 0.1.0
 """

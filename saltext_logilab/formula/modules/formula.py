@@ -46,9 +46,9 @@ class _WithoutTraceback(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None
-        if error and error.__context__ and isinstance(error.__context__.__cause__, Exception):
-            if type(error.__context__.__cause__).__name__ in ("PillarError", "FormulaError"):
-                record.exc_info = None
+        cause = error.__context__.__cause__ if error and error.__context__ else None
+        if type(cause).__name__ in ("PillarError", "FormulaError"):  # of any copy of the core
+            record.exc_info = None
         return True
 
 
@@ -90,7 +90,8 @@ def data(name: str, saltenv: str | None = None) -> dict[str, Any]:
     try:
         _check_copy(saltenv)
         key = lookup.pillar_key(__opts__, __pillar__, name)
-        return _formula(name, saltenv).data(__grains__, lookup.traverse(__pillar__, key), key)
+        found: dict[str, Any] = _formula(name, saltenv).data(__grains__, lookup.traverse(__pillar__, key), key)
+        return found
     except FormulaError as err:
         raise CommandExecutionError(str(err)) from err
 

@@ -101,13 +101,12 @@ def _additional(told: Schema | bool, value: Mapping[Any, Any], place: Place, sch
 
 def _unknown(key: str, value: Any, place: Place, known: Schema) -> Problem:
     """Return the problem of a key that is not known; a value that may be a secret at the wrong place stays hidden."""
-    absent = [one for one in known]
-    hint = nearest(key, absent)
+    hint = nearest(key, known)
     if not hint and (homes := [home for home in _homes(place.root, key) if home]):
         hint = f" (it is known under {homes[0]!r})"
     if not hint:
-        hint = f" (known: {', '.join(absent)})" if absent else " (no key is allowed here)"
-    near = next((resolved(known[one], place.root) for one in absent if repr(one) in hint), {})
+        hint = f" (known: {', '.join(known)})" if known else " (no key is allowed here)"
+    near = next((resolved(known[one], place.root) for one in known if repr(one) in hint), {})
     secret = place.secret or bool(near.get("writeOnly")) or looks_secret(key, value)
     return Problem(place.at(key).path, f"is not a known key{hint}; its value is {show(value, secret)}")
 

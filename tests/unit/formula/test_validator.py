@@ -15,7 +15,11 @@ from saltext_logilab.formula.schemas.validator import validate
 
 KEYS = st.sampled_from(["a", "b", "name", "port"])
 SCALARS = st.one_of(
-    st.none(), st.booleans(), st.integers(-3, 12), st.sampled_from([0.5, 1.0, 3.0]), st.sampled_from(["", "a", "ab", "9"])
+    st.none(),
+    st.booleans(),
+    st.integers(-3, 12),
+    st.sampled_from([0.5, 1.0, 3.0]),
+    st.sampled_from(["", "a", "ab", "9"]),
 )
 VALUES = st.recursive(
     SCALARS, lambda one: st.one_of(st.lists(one, max_size=4), st.dictionaries(KEYS, one, max_size=4)), max_leaves=12
@@ -28,7 +32,7 @@ KEYWORDS = {
     "const": VALUES,
     **{name: st.integers(-2, 9) for name in ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")},
     "multipleOf": st.sampled_from([1, 2, 0.5]),
-    **{name: BOUNDS for name in ("minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties")},
+    **dict.fromkeys(("minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties"), BOUNDS),
     "pattern": st.sampled_from(["^a", "b$", "^[0-9]+$", "a|b"]),
     "uniqueItems": st.booleans(),
     "required": st.lists(KEYS, max_size=2, unique=True),
@@ -45,8 +49,8 @@ def nested(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
         "additionalProperties": st.one_of(st.booleans(), inner),
         "propertyNames": inner,
         "items": inner,
-        **{name: branches for name in ("allOf", "anyOf", "oneOf")},
-        **{name: inner for name in ("not", "if", "then", "else")},
+        **dict.fromkeys(("allOf", "anyOf", "oneOf"), branches),
+        **dict.fromkeys(("not", "if", "then", "else"), inner),
     }
     return st.fixed_dictionaries({}, optional={**KEYWORDS, **applicators})
 
