@@ -1,4 +1,8 @@
-"""Formulas rendered in this process: their states for any system and pillar, as a minion would compile them."""
+"""
+Formulas rendered in this process, for any system and pillar, as a minion would compile them; and applied for real.
+
+``render("haproxy", {"haproxy": {…}}, SYSTEMS["alpine-3.20"])``; ``formula_host({"haproxy": {…}}).apply("haproxy")``.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +13,11 @@ from typing import Any
 
 import pytest
 import salt.state
+import yaml
 
 from saltext_logilab.formula import catalogue
 from saltext_logilab.formula.packaged import formulas
+from tests.support.containers import SystemdContainer
 
 
 def _grains(  # noqa: PLR0917
@@ -101,3 +107,59 @@ class Renderer:
 def render(new_minion_opts: Callable[..., dict[str, Any]]) -> Renderer:
     """Compile formulas: ``render("haproxy", {"haproxy": {…}}, SYSTEMS["alpine-3.20"])``."""
     return Renderer(new_minion_opts(BACKENDS))
+
+
+CONFIG = """
+fileserver_backend: [roots, logilab_formulas]
+file_roots: {base: [/srv/salt]}
+pillar_roots: {base: [/srv/pillar]}
+"""
+
+
+@dataclass(frozen=True)
+class Applied:
+    """What became of the states: the comments of those that failed, the ids of those that changed something."""
+
+    failed: list[str]
+    changed: list[str]
+
+
+@dataclass(frozen=True)
+class FormulaHost:
+    """A fresh Debian whose Salt serves itself the formulas of the wheel."""
+
+    machine: SystemdContainer
+
+    def give(self, pillar: Mapping[str, Any]) -> None:
+        """Make ``pillar`` the machine's."""
+        self.machine.write("/srv/pillar/top.sls", "base: {'*': [given]}\n")
+        self.machine.write("/srv/pillar/given.sls", yaml.safe_dump(dict(pillar)))
+
+    def apply(self, sls: str) -> Applied:
+        """Apply ``sls``; errors of the compiler are failures."""
+        states = self.machine.salt_call("state.apply", sls, check=False)
+        if isinstance(states, list):
+            return Applied(states, [])
+        failed = [f"{one['__id__']}: {one['comment']}" for one in states.values() if one["result"] is not True]
+        return Applied(failed, [one["__id__"] for one in states.values() if one["changes"]])
+
+    def apply_twice(self, sls: str) -> None:
+        """Apply ``sls`` and assert that it does something, fails nowhere, and has nothing left to do the second time."""
+        first = self.apply(sls)
+        assert (first.failed, bool(first.changed)) == ([], True)
+        again = self.apply(sls)
+        assert (again.failed, again.changed) == ([], [])
+
+
+@pytest.fixture
+def formula_host(
+    salt_container: Callable[..., SystemdContainer], updated_image: str
+) -> Callable[..., FormulaHost]:
+    """Return a maker of fresh hosts with a pillar: ``formula_host({"haproxy": {…}}, cap_add=["NET_ADMIN"])``."""
+
+    def make(pillar: Mapping[str, Any], **options: Any) -> FormulaHost:
+        host = FormulaHost(salt_container(config=CONFIG, image=updated_image, **options))
+        host.give(pillar)
+        return host
+
+    return make
