@@ -98,7 +98,7 @@ class SystemdContainer:
         environment = {"PYTHONPATH": EXTENSION, "PYTHONWARNINGS": "ignore"}
         done = self.exec(*command, function, *arguments, check=check, env=environment)
         # Warnings of Python and log lines may stand before the answer, which begins on a line of its own.
-        return json.loads(done.output[done.output.index("{\n") :])["local"]
+        return json.loads(done.output[done.output.index('{\n    "local"') :])["local"]
 
 
 def start_container(host: DockerHost, image: str, **options: Any) -> SystemdContainer:

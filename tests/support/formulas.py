@@ -140,7 +140,11 @@ class FormulaHost:
         states = self.machine.salt_call("state.apply", sls, check=False)
         if isinstance(states, list):
             return Applied(states, [])
-        failed = [f"{one['__id__']}: {one['comment']}" for one in states.values() if one["result"] is not True]
+        failed = [
+            f"{one['__id__']}: {one['comment']} {one['changes'].get('stderr', '')} {one['changes'].get('stdout', '')}"
+            for one in states.values()
+            if one["result"] is not True
+        ]
         return Applied(failed, [one["__id__"] for one in states.values() if one["changes"]])
 
     def apply_twice(self, sls: str) -> None:

@@ -34,7 +34,7 @@ def test_snapshots_have_a_retention(formula_host: Callable[..., FormulaHost]) ->
         kept = machine.exec("sh", "-c", "cat /srv/btrfs/.snapshots/data@hourly@*/file").output.split()
         assert kept == ["2", "3"]
         assert "data@daily@" in machine.exec("ls", "/srv/btrfs/.snapshots").output
-        read_only = machine.exec("sh", "-c", "touch /srv/btrfs/.snapshots/data@daily@*/new", check=False)
+        read_only = machine.exec("sh", "-c", "touch $(ls -d /srv/btrfs/.snapshots/data@daily@*)/new", check=False)
         assert "Read-only" in read_only.output
         timers = machine.exec("systemctl", "list-timers", "--no-legend", "salt-btrfs-*").output
         assert timers.count("salt-btrfs-") >= 3

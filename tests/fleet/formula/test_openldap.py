@@ -27,7 +27,7 @@ def search(host: FormulaHost, *arguments: str) -> Any:
 def test_a_directory_and_its_replica(formula_host: Callable[..., FormulaHost]) -> None:
     """People bind and are found, nobody else reads; a wrong overlay changes nothing; a replica follows."""
     pillar = example("openldap")
-    host = formula_host({"openldap": pillar})
+    host = formula_host({"openldap": pillar}, cap_add=["SYS_PTRACE"])  # start-stop-daemon looks at slapd's program
     host.apply_twice("openldap")
     host.machine.write("/root/alice.ldif", ALICE)
     host.machine.exec("ldapadd", *ADMIN, "-H", "ldap://127.0.0.1", "-f", "/root/alice.ldif")
@@ -44,6 +44,6 @@ def test_a_directory_and_its_replica(formula_host: Callable[..., FormulaHost]) -
     admin = {"bind_dn": "cn=admin,dc=example,dc=org", "password": "change-me", "starttls": "no"}
     provider = {"url": f"ldap://{host.machine.address}", **admin}
     replica = {"suffix": "dc=example,dc=org", "replicate_from": [provider]}
-    second = formula_host({"openldap": {"databases": {"copy": replica}}})
+    second = formula_host({"openldap": {"databases": {"copy": replica}}}, cap_add=["SYS_PTRACE"])
     second.apply_twice("openldap")
     wait_until(lambda: "cn: Alice" in search(second, *alice, "wonder", "(uid=alice)").output, 30, "alice at the replica")
