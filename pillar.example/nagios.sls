@@ -4,11 +4,11 @@ nagios:
   # Settings of nagios.cfg, by name.
   settings:
     service_check_timeout: 30
-  # Commands, by name, each a command line with Nagios's macros.
-  commands:
-    check_port: /usr/lib/nagios/plugins/check_tcp -H $HOSTADDRESS$ -p $ARG1$
   # Objects by their type, then by name; of services the key is HOSTS/DESCRIPTION.
   objects:
+    command:
+      check_port:
+        command_line: /usr/lib/nagios/plugins/check_tcp -H $HOSTADDRESS$ -p $ARG1$
     host:
       localhost:
         address: 127.0.0.1

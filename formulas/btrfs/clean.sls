@@ -1,5 +1,4 @@
 {#- Take the timers away; subvolumes and snapshots stay. #}
-{%- set cfg = salt["formula.data"]("btrfs") %}
 
 btrfs_timers_absent:
   cmd.run:

@@ -1,12 +1,10 @@
 {#- The Docker Engine. #}
 {%- set cfg = salt["formula.data"]("docker") %}
-{%- set repository = cfg.get("repository", {}) %}
-{%- set prune = cfg.get("prune", {}) %}
-{%- if repository %}
+{%- if cfg.repository is defined %}
 
 docker_repository:
   pkgrepo.managed:
-    {{ repository | dict_to_sls_yaml_params | indent }}
+    {{ cfg.repository | dict_to_sls_yaml_params | indent }}
     - require_in:
       - pkg: docker_packages
 {%- endif %}
@@ -58,7 +56,7 @@ docker_registries:
           {{ address | json }}: {auth: {{ (it.user ~ ":" ~ it.password) | base64_encode | json }}}
           {%- endfor %}
 {%- endif %}
-{%- if prune %}
+{%- if cfg.prune is defined %}
 
 docker_prune:
   file.managed:
@@ -68,12 +66,12 @@ docker_prune:
             # Managed by Salt.
             [Service]
             Type=oneshot
-            ExecStart=/usr/bin/docker system prune --force{{ " --all" if prune.all else "" }}{{ " --volumes" if prune.volumes else " --filter until=%sh" % prune.older_than_hours }}
+            ExecStart=/usr/bin/docker system prune --force{{ " --all" if cfg.prune.all else "" }}{{ " --volumes" if cfg.prune.volumes else " --filter until=%sh" % cfg.prune.older_than_hours }}
       - /etc/systemd/system/salt-docker-prune.timer:
         - contents: |
             # Managed by Salt.
             [Timer]
-            OnCalendar={{ prune.when }}
+            OnCalendar={{ cfg.prune.when }}
             Persistent=true
             [Install]
             WantedBy=timers.target

@@ -1,8 +1,5 @@
 {#- libvirtd: settings, TLS, networks, pools. #}
 {%- set cfg = salt["formula.data"]("libvirt") %}
-{%- set tls = cfg.get("tls", {}) %}
-{%- set virsh = "virsh -c %s " % cfg.uri %}
-{%- set folder = "/etc/libvirt/salt" %}
 
 libvirt_packages:
   pkg.installed:
@@ -12,15 +9,15 @@ libvirt_settings:
   file.managed:
     - names:
       - /etc/libvirt/libvirtd.conf:
-        - context: {settings: {{ dict({"tls_allowed_dn_list": tls.allowed} if tls.get("allowed") else {}, **cfg.daemon) | json }}}
+        - context: {settings: {{ dict({"tls_allowed_dn_list": cfg.tls.allowed} if cfg.get("tls", {}).get("allowed") else {}, **cfg.daemon) | json }}}
       - /etc/libvirt/qemu.conf:
-        - context: {settings: {{ dict({"migrate_tls_x509_verify": 1, "default_tls_x509_cert_dir": "/etc/pki/qemu"} if tls else {}, **cfg.qemu) | json }}}
+        - context: {settings: {{ dict({"migrate_tls_x509_verify": 1, "default_tls_x509_cert_dir": "/etc/pki/qemu"} if "tls" in cfg else {}, **cfg.qemu) | json }}}
     - source: salt://{{ tpldir }}/files/settings.conf.j2
     - template: jinja
     - mode: "0600"
     - require:
       - pkg: libvirt_packages
-{%- if tls %}
+{%- if "tls" in cfg %}
 
 libvirt_tls:
   file.managed:
@@ -29,7 +26,7 @@ libvirt_tls:
           ("libvirt/private/serverkey", "key", "0600"), ("libvirt/private/clientkey", "key", "0600"), ("qemu/ca-cert", "ca", "0644"),
           ("qemu/server-cert", "certificate", "0644"), ("qemu/client-cert", "certificate", "0644"), ("qemu/server-key", "key", "0640"), ("qemu/client-key", "key", "0640")) %}
       - /etc/pki/{{ path }}.pem:
-        - contents: {{ tls[name] | json }}
+        - contents: {{ cfg.tls[name] | json }}
         - mode: "{{ mode }}"
       {%- endfor %}
     - makedirs: true
@@ -39,8 +36,8 @@ libvirt_tls:
 
 libvirt_tls_socket:
   cmd.run:
-    - name: systemctl stop {{ cfg.service }} && systemctl enable --now {{ tls.socket }} && systemctl start {{ cfg.service }}
-    - unless: systemctl is-active {{ tls.socket }}
+    - name: systemctl stop {{ cfg.service }} && systemctl enable --now {{ cfg.tls.socket }} && systemctl start {{ cfg.service }}
+    - unless: systemctl is-active {{ cfg.tls.socket }}
     - require:
       - file: libvirt_tls
       - file: libvirt_settings
@@ -64,20 +61,19 @@ libvirt_users:
       - pkg: libvirt_packages
 
 {%- for kind, things in (("net", cfg.networks), ("pool", cfg.pools)) %}{% for name, it in things.items() %}
-{%- set id = "libvirt_%s_%s" % (kind, name) %}
-{%- set running = it.get("running", true) %}
+{%- set id, running = "libvirt_%s_%s" % (kind, name), it.get("running", true) %}
 
 {{ id }}:
   file.managed:
-    - name: {{ folder }}/{{ kind }}-{{ name }}.xml
+    - name: /etc/libvirt/salt/{{ kind }}-{{ name }}.xml
     - source: salt://{{ tpldir }}/files/{{ kind }}.xml.j2
     - template: jinja
     - context: {{ {"name": name, "it": it} | json }}
     - makedirs: true
   cmd.run:
-    - name: {{ virsh }}{{ kind }}-define {{ folder }}/{{ kind }}-{{ name }}.xml
+    - name: virsh -c {{ cfg.uri }} {{ kind }}-define /etc/libvirt/salt/{{ kind }}-{{ name }}.xml
     - unless: >-
-        test -z "$(find {{ folder }}/{{ kind }}-{{ name }}.xml -newer {{ folder }}/{{ kind }}-{{ name }}.done 2>&1)" && {{ virsh }}{{ kind }}-info {{ name }}
+        test -z "$(find /etc/libvirt/salt/{{ kind }}-{{ name }}.xml -newer /etc/libvirt/salt/{{ kind }}-{{ name }}.done 2>&1)" && virsh -c {{ cfg.uri }} {{ kind }}-info {{ name }}
     - require:
       - service: libvirt_service
       - file: {{ id }}
@@ -85,17 +81,17 @@ libvirt_users:
 {{ id }}_state:
   cmd.run:
     - name: >-
-        {{ "mkdir -p %s && " % it.path if kind == "pool" else "" }}{{ virsh }}{{ kind }}-{{ "start" if running else "destroy" }} {{ name }}
+        {{ "mkdir -p %s && " % it.path if kind == "pool" else "" }}virsh -c {{ cfg.uri }} {{ kind }}-{{ "start" if running else "destroy" }} {{ name }}
     - {{ "unless" if running else "onlyif" }}: >-
-        {{ virsh }}{{ kind }}-list --name | grep -qx '{{ name }} *'
+        virsh -c {{ cfg.uri }} {{ kind }}-list --name | grep -qx '{{ name }} *'
     - require:
       - cmd: {{ id }}
 
 {{ id }}_autostart:
   cmd.run:
-    - name: {{ virsh }}{{ kind }}-autostart {{ name }}{{ "" if it.autostart else " --disable" }} && touch {{ folder }}/{{ kind }}-{{ name }}.done
+    - name: virsh -c {{ cfg.uri }} {{ kind }}-autostart {{ name }}{{ "" if it.autostart else " --disable" }} && touch /etc/libvirt/salt/{{ kind }}-{{ name }}.done
     - unless: >-
-        {{ virsh }}{{ kind }}-info {{ name }} | grep -q 'Autostart:  *{{ "yes" if it.autostart else "no" }}' && test -e {{ folder }}/{{ kind }}-{{ name }}.done
+        virsh -c {{ cfg.uri }} {{ kind }}-info {{ name }} | grep -q 'Autostart:  *{{ "yes" if it.autostart else "no" }}' && test -e /etc/libvirt/salt/{{ kind }}-{{ name }}.done
     - require:
       - cmd: {{ id }}_state
 {%- endfor %}{% endfor %}

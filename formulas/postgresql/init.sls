@@ -6,13 +6,14 @@ postgresql_packages:
     - pkgs: {{ cfg.packages | map("replace", "{version}", cfg.version) | list | json }}
 
 {%- for name, cluster in cfg.clusters.items() %}
-{%- set config = cfg.config_dir.format(version=cfg.version, cluster=name) %}
-{%- set data = cfg.data_dir.format(version=cfg.version, cluster=name) %}
+{%- set config, data, service, create = [cfg.config_dir, cfg.data_dir, cfg.service, cfg.create] | map("replace", "{version}", cfg.version)
+    | map("replace", "{cluster}", name) | map("replace", "{port}", cluster.port | string) %}
 {%- set primary = cluster.get("standby_of", {}) %}
+{%- set psql = "psql -p %s -Atc" % cluster.port %}
 
 postgresql_{{ name }}_made:
   cmd.run:
-    - name: {{ cfg.create.format(version=cfg.version, cluster=name, port=cluster.port) | json }}
+    - name: {{ create | json }}
     - creates: {{ config }}/postgresql.conf
     - require:
       - pkg: postgresql_packages
@@ -54,7 +55,7 @@ postgresql_{{ name }}_hba:
 postgresql_{{ name }}_standby:
   cmd.script:
     - source: salt://{{ tpldir }}/files/standby.sh
-    - args: {{ [data, cfg.service.format(version=cfg.version, cluster=name), primary.get("slot", "")] | join(" ") | json }}
+    - args: {{ [data, service, primary.get("slot", "")] | join(" ") | json }}
     - env: {{ [{"PGHOST": primary.host}, {"PGPORT": primary.port | string}, {"PGUSER": primary.user}, {"PGPASSWORD": primary.password}] | json }}
     - creates: {{ data }}/salt-standby
     - require:
@@ -65,7 +66,7 @@ postgresql_{{ name }}_standby:
 
 postgresql_{{ name }}_service:
   service.running:
-    - name: {{ cfg.service.format(version=cfg.version, cluster=name) | json }}
+    - name: {{ service | json }}
     - enable: true
     - reload: true
     - watch:
@@ -75,8 +76,8 @@ postgresql_{{ name }}_service:
 postgresql_{{ name }}_restart:
   cmd.run:
     - name: |
-        pending=$(cd / && runuser -u postgres -- psql -p {{ cluster.port }} -Atc "SELECT pg_sleep(1); SELECT count(*) FROM pg_settings WHERE pending_restart" | tail -n 1)
-        [ "$pending" = 0 ] || service {{ cfg.service.format(version=cfg.version, cluster=name) }} restart
+        pending=$(cd / && runuser -u postgres -- {{ psql }} "SELECT pg_sleep(1); SELECT count(*) FROM pg_settings WHERE pending_restart" | tail -n 1)
+        [ "$pending" = 0 ] || service {{ service }} restart
     - onlyif: {{ "true" if cluster.restart else "false" }}
     - onchanges:
       - file: postgresql_{{ name }}_settings
@@ -100,10 +101,10 @@ postgresql_{{ name }}_database_{{ database }}:
   postgres_database.present:
     - name: {{ database | json }}
     - owner: {{ it.owner | json }}
-    - encoding: {{ it.encoding | json }}
+    - encoding: {{ it.encoding }}
     - lc_collate: {{ it.get("locale") | json }}
     - lc_ctype: {{ it.get("locale") | json }}
-    - template: {{ it.template | json }}
+    - template: {{ it.template }}
     - user: postgres
     - db_user: postgres
     - db_port: {{ cluster.port }}
@@ -129,8 +130,8 @@ postgresql_{{ name }}_extension_{{ database }}_{{ extension }}:
 
 postgresql_{{ name }}_slot_{{ slot }}:
   cmd.run:
-    - name: psql -p {{ cluster.port }} -Atc "SELECT pg_create_physical_replication_slot('{{ slot }}')"
-    - unless: psql -p {{ cluster.port }} -Atc "SELECT slot_name FROM pg_replication_slots" | grep -qx '{{ slot }}'
+    - name: {{ psql }} "SELECT pg_create_physical_replication_slot('{{ slot }}')"
+    - unless: {{ psql }} "SELECT slot_name FROM pg_replication_slots" | grep -qx '{{ slot }}'
     - runas: postgres
     - cwd: /
     - require:

@@ -2,7 +2,7 @@
 {%- set cfg = salt["formula.data"]("salt") %}
 {%- set pip = "%s/bin/pip install%s " % (cfg.environment, " --index-url " ~ cfg.index_url if cfg.index_url is defined else "") %}
 {%- set roles = ["minion", "master", "api"] | select("in", cfg) | list %}
-{%- set wheel = cfg.extension.source.startswith("salt://") %}
+{%- set wheel, bin, source = cfg.extension.source.startswith("salt://"), cfg.environment ~ "/bin", cfg.extension.source %}
 
 salt_packages:
   pkg.installed:
@@ -11,19 +11,19 @@ salt_packages:
 salt_environment:
   cmd.run:
     - name: python3 -m venv {{ cfg.environment }} && {{ pip }}'salt{{ cfg.version }}' cherrypy
-    - unless: {{ cfg.environment }}/bin/python -m pip show salt{{ " | grep -qx 'Version: %s'" % cfg.version[2:] if cfg.version.startswith("==") }}
+    - unless: {{ bin }}/python -m pip show salt{{ " | grep -qx 'Version: %s'" % cfg.version[2:] if cfg.version.startswith("==") }}
     - onlyif: {{ "true" if cfg.install == "pip" else "false" }}
     - require:
       - pkg: salt_packages
 
 salt_extension:
   {{ "file.managed" if wheel else "test.nop" }}:
-    - name: /var/cache/salt-extension/{{ cfg.extension.source.rpartition("/")[2] }}
-    - source: {{ cfg.extension.source if wheel else "" }}
+    - name: /var/cache/salt-extension/{{ source.rpartition("/")[2] }}
+    - source: {{ source if wheel else "" }}
     - makedirs: true
   cmd.run:
-    - name: {{ pip }}{{ "--force-reinstall --no-deps /var/cache/salt-extension/" ~ cfg.extension.source.rpartition("/")[2] if wheel else "'%s%s'" % (cfg.extension.source, cfg.extension.extras and "[%s]" % cfg.extension.extras | join(",") or "") }}
-    - unless: {{ cfg.environment }}/bin/python -c 'import saltext_logilab'
+    - name: {{ pip }}{{ "--force-reinstall --no-deps /var/cache/salt-extension/" ~ source.rpartition("/")[2] if wheel else "'%s%s'" % (source, cfg.extension.extras and "[%s]" % cfg.extension.extras | join(",") or "") }}
+    - unless: {{ bin }}/python -c 'import saltext_logilab'
     - onlyif: {{ "true" if cfg.extension.enabled and cfg.install != "none" else "false" }}
     - require:
       - cmd: salt_environment
@@ -52,7 +52,7 @@ salt_{{ role }}_unit:
         [Service]
         Type=notify
         NotifyAccess=all
-        ExecStart={{ cfg.environment }}/bin/salt-{{ role }}
+        ExecStart={{ bin }}/salt-{{ role }}
         LimitNOFILE=100000
         KillMode={{ "process" if role == "minion" else "mixed" }}
         Restart=on-failure
