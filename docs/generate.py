@@ -5,9 +5,11 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import yaml
+
+from saltext_logilab.formula import catalogue, example
+from saltext_logilab.formula.schemas.formula import Formula
 
 DOCS = Path(__file__).resolve().parent
 PACKAGE = DOCS.parent / "saltext_logilab"
@@ -22,7 +24,25 @@ KINDS = {
     "fileserver": "File server backend",
     "output": "Outputter",
     "returners": "Returner",
+    "wrapper": "Wrapper for salt-ssh",
 }
+PAGE = """# Formula `{name}`
+
+{description}
+
+Supported values of `os_family`: {systems}. States: {states}.
+
+{text}
+
+## Example
+
+```yaml
+{example}```
+
+## Parameters
+
+{table}
+"""
 
 
 def write_all() -> None:
@@ -32,9 +52,8 @@ def write_all() -> None:
         write(f"plugins/{kind}.{file.stem}", module_page(f"{KINDS[kind]} `{file.stem}`", file))
     for file in sorted(PACKAGE.glob("[!_]*.py")):
         write(f"shared/{file.stem}", module_page(f"Module `{file.stem}`", file))
-    for schema in sorted(FORMULAS.glob("*/schema.yaml")):
-        name = schema.parent.name
-        write(f"formulas/{name}", formula_page(name, yaml.safe_load(schema.read_text(encoding="utf-8"))))
+    for name, formula in catalogue.read_all(FORMULAS).items():
+        write(f"formulas/{name}", formula_page(formula))
 
 
 def write(page: str, text: str) -> None:
@@ -58,39 +77,29 @@ def module_page(title: str, file: Path) -> str:
     return f"# {title}\n\n```{{eval-rst}}\n.. automodule:: {module}\n   :members:\n```\n"
 
 
-def formula_page(name: str, schema: dict[str, Any]) -> str:
-    """Return the page of a formula: what it is for, its parameters, its example pillar."""
-    example = (DOCS.parent / "pillar.example" / f"{name}.sls").read_text(encoding="utf-8")
-    rows = [("Key", "Type", "Default", "What it is"), ("---",) * 4, *parameters(schema, name, schema["$defs"])]
-    table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
-    return f"# Formula `{name}`\n\n{schema['description']}\n\n{table}\n\nAn example:\n\n```yaml\n{example}```\n"
+def formula_page(formula: Formula) -> str:
+    """Return the page of a formula: what its README says, its parameters, its example pillar."""
+    folder = FORMULAS / formula.name
+    rows = [("Key", "Type", "Default", "What it is"), ("---",) * 4, *map(row, catalogue.parameters(formula))]
+    parts = {
+        "text": (folder / "README.md").read_text(encoding="utf-8").strip(),
+        "systems": ", ".join(formula.systems),
+        "states": " and ".join(f"`{state}`" for state in states(folder)),
+        "table": "\n".join(f"| {' | '.join(cells)} |" for cells in rows),
+        "example": example.pillar(formula),
+    }
+    return PAGE.format(name=formula.name, description=formula.schema["description"], **parts)
 
 
-def parameters(schema: dict[str, Any], path: str, definitions: dict[str, Any]) -> Iterator[tuple[str, str, str, str]]:
-    """Yield a row for each key below ``path``; ``NAME`` stands for a key that the user chooses."""
-    named = schema.get("additionalProperties")
-    below = {**schema.get("properties", {}), **({"NAME": named} if isinstance(named, dict) else {})}
-    for key, value in below.items():
-        found = resolve(value, definitions)
-        kind = " or ".join(kinds(found, definitions))
-        default = (
-            f"`{yaml.safe_dump(found['default'], default_flow_style=True).splitlines()[0]}`"
-            if "default" in found
-            else ""
-        )
-        yield f"`{path}:{key}`", kind, default, found["description"]
-        yield from parameters(found, f"{path}:{key}", definitions)
+def states(folder: Path) -> list[str]:
+    """Return the names under which the SLS of a formula are applied."""
+    return [f"{folder.name}.{file.stem}".removesuffix(".init") for file in sorted(folder.glob("*.sls"), reverse=True)]
 
 
-def kinds(schema: dict[str, Any], definitions: dict[str, Any]) -> list[str]:
-    """Return the types that ``schema`` allows, but null."""
-    if "oneOf" in schema:
-        return [kind for one in schema["oneOf"] for kind in kinds(resolve(one, definitions), definitions)]
-    told = schema.get("type", [])
-    return [one for one in ([told] if isinstance(told, str) else told) if one != "null"]
-
-
-def resolve(schema: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
-    """Return ``schema`` with what its ``$ref`` names, which its own keys override."""
-    name = schema.get("$ref", "").removeprefix("#/$defs/")
-    return {**definitions.get(name, {}), **schema}
+def row(parameter: catalogue.Parameter) -> tuple[str, str, str, str]:
+    """Return the table's cells for a parameter."""
+    schema = parameter.schema
+    default = yaml.safe_dump(schema["default"], default_flow_style=True, width=10**6) if "default" in schema else ""
+    shown = default.splitlines()[0] if default else ""
+    text = parameter.description + (" *A secret.*" if schema.get("writeOnly") else "")
+    return f"`{parameter.path}`", " or ".join(parameter.kinds), f"`{shown}`" if shown else "", text.replace("|", "\\|")

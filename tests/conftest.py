@@ -24,5 +24,6 @@ pytest_plugins = [
     "tests.support.salt",
     "tests.support.labs",
     "tests.support.distribution",
+    "tests.support.formulas",
     "tests.support.no_skips",
 ]

@@ -1,6 +1,5 @@
 {#- Take away what init.sls made of the pillar "users": sudo rules, users (their home folders stay), groups. #}
-{%- import_yaml tpldir ~ "/defaults.yaml" as defaults %}
-{%- set cfg = salt["slsutil.merge"](defaults, salt["pillar.get"]("users") or {}) %}
+{%- set cfg = salt["formula.data"]("users") %}
 
 {%- for name in cfg.users %}
 users_clean_sudo_{{ name }}:

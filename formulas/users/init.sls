@@ -1,23 +1,20 @@
 {#- Groups, users, their SSH keys and sudo rules. The pillar "users" is described in schema.yaml. #}
-{%- import_yaml tpldir ~ "/defaults.yaml" as defaults %}
-{%- set cfg = salt["slsutil.merge"](defaults, salt["pillar.get"]("users") or {}) %}
+{%- set cfg = salt["formula.data"]("users") %}
 
 {%- for name, group in cfg.groups.items() %}
 users_group_{{ name }}:
   group.present:
     - name: {{ name | json }}
-    {%- for key, value in (group or {}).items() %}
-    - {{ key }}: {{ value | json }}
-    {%- endfor %}
+    {{ group | dict_to_sls_yaml_params | indent }}
 {% endfor %}
 
-{%- if cfg.users.values() | select | selectattr("sudo", "defined") | selectattr("sudo") | list %}
+{%- if cfg.users.values() | selectattr("sudo") | list %}
 users_sudo:
   pkg.installed:
     - name: {{ cfg.sudo_package | json }}
 {% endif %}
 
-{%- if cfg.users.values() | select | selectattr("ssh_keys", "defined") | list %}
+{%- if cfg.users.values() | selectattr("ssh_keys", "defined") | list %}
 users_ssh:
   pkg.installed:
     - name: {{ cfg.ssh_package | json }}
@@ -25,23 +22,21 @@ users_ssh:
 {% endif %}
 
 {%- for name, user in cfg.users.items() %}
-{%- set user = user or {} %}
 {%- set dropin = cfg.sudoers_dir ~ "/salt-" ~ name | replace(".", "_") %} {#- sudo reads no file with a dot #}
-{%- set groups = user.get("groups", []) %}
 users_user_{{ name }}:
   user.present:
     - name: {{ name | json }}
-    - remove_groups: {{ user.get("remove_groups", false) | json }}
+    - remove_groups: {{ user.remove_groups | json }}
     {#- Older Salt fails a trial run on groups that are made above (saltstack/salt#68110): those are "optional". #}
-    - groups: {{ groups | reject("in", cfg.groups) | list | json }}
-    - optional_groups: {{ groups | select("in", cfg.groups) | list | json }}
+    - groups: {{ user.groups | reject("in", cfg.groups) | list | json }}
+    - optional_groups: {{ user.groups | select("in", cfg.groups) | list | json }}
     {%- if user.gid is defined %}
-    - gid: {{ (cfg.groups.get(user.gid) or {}).get("gid", user.gid) | json }}
+    - gid: {{ cfg.groups.get(user.gid, {}).get("gid", user.gid) | json }}
     {%- endif %}
     {%- for key, value in user.items() if key not in ("remove_groups", "groups", "gid", "ssh_keys", "sudo") %}
     - {{ key }}: {{ value | json }}
     {%- endfor %}
-    {%- for group in [user.get("gid")] + groups if group in cfg.groups %}
+    {%- for group in [user.get("gid")] + user.groups if group in cfg.groups %}
     {{- "\n    - require:" if loop.first }}
       - group: users_group_{{ group }}
     {%- endfor %}
@@ -57,7 +52,7 @@ users_ssh_{{ name }}:
 {%- endif %}
 
 users_sudo_{{ name }}:
-{%- if user.sudo | default([]) %}
+{%- if user.sudo %}
   file.managed:
     - name: {{ dropin | json }}
     - contents:

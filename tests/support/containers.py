@@ -88,23 +88,25 @@ class SystemdContainer:
         """What systemd says about the whole system."""
         return self.exec("systemctl", "is-system-running", check=False).output.strip()
 
-    def salt_call(self, function: str, *arguments: str) -> Any:
+    def salt_call(self, function: str, *arguments: str, check: bool = True) -> Any:
         """
         Run an execution function with the container's own Salt, and this extension, and return what it returned.
 
-        :raises RuntimeError: salt-call failed, or a state did.
+        :raises RuntimeError: ``check`` is true, and salt-call failed or a state did.
         """
         command = (f"{SALT}/bin/salt-call", "--local", "--out=json", "--log-level=error", "--retcode-passthrough")
-        done = self.exec(*command, function, *arguments, env={"PYTHONPATH": EXTENSION, "PYTHONWARNINGS": "ignore"})
+        environment = {"PYTHONPATH": EXTENSION, "PYTHONWARNINGS": "ignore"}
+        done = self.exec(*command, function, *arguments, check=check, env=environment)
         # Warnings of Python and log lines may stand before the answer, which begins on a line of its own.
-        return json.loads(done.output[done.output.index("{\n") :])["local"]
+        return json.loads(done.output[done.output.index('{\n    "local"') :])["local"]
 
 
 def start_container(host: DockerHost, image: str, **options: Any) -> SystemdContainer:
     """
     Start a container and wait until systemd is up.
 
-    :param options: more for docker's ``containers.run``; ``volumes`` come on top of the shared folder of packages.
+    :param options: more for docker's ``containers.run``; ``volumes`` come on top of the shared folder of packages,
+        ``cap_add`` on top of the capability that systemd needs.
     """
     archives = cache_root() / "debs"
     (archives / "partial").mkdir(parents=True, exist_ok=True)
@@ -114,7 +116,7 @@ def start_container(host: DockerHost, image: str, **options: Any) -> SystemdCont
         "/sbin/init",
         detach=True,
         name=f"debian-{secrets.token_hex(4)}",
-        cap_add=["SYS_ADMIN"],
+        cap_add=["SYS_ADMIN", *options.pop("cap_add", ())],
         cgroupns="private",
         tmpfs={"/run": "", "/run/lock": "", "/tmp": "exec"},
         stop_signal="SIGRTMIN+3",
@@ -139,6 +141,18 @@ def debian_image(connected_docker_host: DockerHost) -> str:
     return f"{REPOSITORY}:{tag}"
 
 
+@pytest.fixture(scope="session")
+def updated_image(connected_docker_host: DockerHost, debian_image: str) -> str:
+    """The name of the image of Debian with today's lists of packages, so that tests need no ``apt-get update``."""
+    made = start_container(connected_docker_host, debian_image)
+    try:
+        made.exec("apt-get", "update")
+        made.container.commit(repository=REPOSITORY, tag="updated")
+    finally:
+        made.container.remove(force=True, v=True)
+    return f"{REPOSITORY}:updated"
+
+
 @pytest.fixture
 def systemd_container(
     connected_docker_host: DockerHost, debian_image: str
@@ -146,8 +160,8 @@ def systemd_container(
     """Return a maker of fresh containers: ``systemd_container(volumes={…}, ports={…})``; removed after the test."""
     made: list[SystemdContainer] = []
 
-    def make(**options: Any) -> SystemdContainer:
-        made.append(start_container(connected_docker_host, debian_image, **options))
+    def make(image: str = debian_image, **options: Any) -> SystemdContainer:
+        made.append(start_container(connected_docker_host, image, **options))
         return made[-1]
 
     yield make

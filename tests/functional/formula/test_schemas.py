@@ -1,8 +1,11 @@
-"""Every formula's schema: sound, complete, and obeyed by its defaults and its example pillar."""
+"""Every formula: its schema is sound, its example is valid and current, its states compile on each system."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+import re
+import statistics
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,75 +13,90 @@ import jsonschema
 import pytest
 import yaml
 
+from saltext_logilab.formula import cli, dialect
 from saltext_logilab.formula.packaged import example_pillars, formulas
+from tests.support.distribution import ROOT
+from tests.support.formulas import FORMULAS, SYSTEMS, Renderer, example
 
-FORMULAS = sorted(folder.name for folder in formulas().iterdir() if folder.is_dir())
-
-
-def read(path: Path) -> Any:
-    """Return the YAML in ``path``."""
-    return yaml.safe_load(path.read_text(encoding="utf-8"))
+STATEMENT = re.compile(r"{%")
+SLS = {file: f"{file.parent.name}.{file.stem}".removesuffix(".init") for file in sorted(formulas().glob("*/*.sls"))}
 
 
-def validator(formula: str) -> jsonschema.Draft202012Validator:
-    """Return the validator of a formula's pillar."""
-    return jsonschema.Draft202012Validator(read(formulas() / formula / "schema.yaml"))
+@pytest.mark.parametrize("name", FORMULAS)
+def test_the_schema_is_sound(name: str) -> None:
+    """It is JSON Schema, in the validator's subset, describes each key, marks secrets; all that it shows is valid."""
+    jsonschema.Draft202012Validator.check_schema(FORMULAS[name].schema)
+    assert [str(problem) for problem in dialect.check(FORMULAS[name])] == []
+    assert FORMULAS[name].schema["title"] == name
+    assert FORMULAS[name].schema["additionalProperties"] is False
 
 
-def subschemas(schema: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield each named key that a schema describes, with its path."""
-    for group in ("properties", "$defs"):
-        for key, value in schema.get(group, {}).items():
-            yield f"{path}/{group}/{key}", value
-            yield from subschemas(value, f"{path}/{group}/{key}")
+@pytest.mark.parametrize("name", FORMULAS)
+def test_no_pillar_is_needed_or_what_is_missing_is_said(name: str) -> None:
+    """The defaults alone are valid; a formula that cannot do without a pillar says which keys it lacks."""
+    for grains in SYSTEMS.values():
+        if grains["os_family"] in FORMULAS[name].systems:
+            problems = FORMULAS[name].examine(grains, {})[1]
+            assert [one for one in problems if "is missing" not in str(one)] == []
 
 
-@pytest.mark.parametrize("formula", FORMULAS)
-def test_the_schema_is_sound(formula: str) -> None:
-    """The schema is JSON Schema 2020-12, and each of its examples and defaults obeys it."""
-    schema = read(formulas() / formula / "schema.yaml")
-    jsonschema.Draft202012Validator.check_schema(schema)
-    check = validator(formula)
-    for path, sub in [("", schema), *subschemas(schema)]:
-        values = [*sub.get("examples", []), *([sub["default"]] if "default" in sub else [])]
-        for value in values:
-            errors = [
-                error.message for error in check.evolve(schema={**sub, "$defs": schema["$defs"]}).iter_errors(value)
-            ]
-            assert errors == [], f"{path}: {value!r}"
+def test_what_is_generated_is_current() -> None:
+    """`salt-formula generate formulas pillar.example` would change nothing."""
+    generated = cli.generated(FORMULAS, ROOT / "formulas", ROOT / "pillar.example")
+    assert [path.name for path, text in generated.items() if path.read_text(encoding="utf-8") != text] == []
 
 
-@pytest.mark.parametrize("formula", FORMULAS)
-def test_the_schema_describes_every_key(formula: str) -> None:
-    """Each key has a description, and either a type or a reference; objects refuse unknown keys."""
-    schema = read(formulas() / formula / "schema.yaml")
-    assert schema["additionalProperties"] is False
-    for path, sub in subschemas(schema):
-        assert sub.get("description"), path
-        assert {"type", "$ref", "oneOf"} & set(sub), path
-        assert "properties" not in sub or sub["additionalProperties"] is False, path
+@pytest.mark.parametrize("name", FORMULAS)
+def test_the_combined_schema_says_the_same(name: str) -> None:
+    """An editor with the combined schema accepts the example and refuses an unknown key."""
+    schema = json.loads((formulas() / "pillar.schema.json").read_text(encoding="utf-8"))
+    pillar = yaml.safe_load((example_pillars() / f"{name}.sls").read_text(encoding="utf-8"))
+    check = jsonschema.Draft202012Validator(schema)
+    assert [error.message for error in check.iter_errors(pillar)] == []
+    assert not check.is_valid({name: {"no such key": 1}})
 
 
-@pytest.mark.parametrize("formula", FORMULAS)
-def test_the_defaults_obey_the_schema(formula: str) -> None:
-    """``defaults.yaml`` is valid, and equals the defaults that the schema states."""
-    schema, defaults = read(formulas() / formula / "schema.yaml"), read(formulas() / formula / "defaults.yaml")
-    assert list(validator(formula).iter_errors(defaults)) == []
-    assert defaults == {key: sub["default"] for key, sub in schema["properties"].items() if "default" in sub}
+@pytest.mark.parametrize("system", SYSTEMS)
+@pytest.mark.parametrize("name", FORMULAS)
+def test_it_is_rendered_on(name: str, system: str, render: Renderer) -> None:
+    """The example compiles, for the formula and its clean; a system that is not supported is refused by name."""
+    grains = SYSTEMS[system]
+    for sls in (one for one in SLS.values() if one.partition(".")[0] == name):
+        rendered = render(sls, {name: example(name)}, grains)
+        if grains["os_family"] in FORMULAS[name].systems:
+            assert (rendered.errors, bool(rendered.chunks)) == ([], True), sls
+        elif sls == name:
+            assert f"does not support the os_family {grains['os_family']!r}" in rendered.errors[0]
 
 
-@pytest.mark.parametrize("formula", FORMULAS)
-def test_the_example_pillar_obeys_the_schema(formula: str) -> None:
-    """The example pillar is listed in ``top.sls``, holds the formula's key alone and is valid."""
-    assert formula in read(example_pillars() / "top.sls")["base"]["*"]
-    pillar = read(example_pillars() / f"{formula}.sls")
-    assert list(pillar) == [formula]
-    assert [error.message for error in validator(formula).iter_errors(pillar[formula])] == []
+@pytest.mark.parametrize("file", SLS, ids=SLS.get)
+def test_an_sls_has_one_line_of_plumbing(file: Path) -> None:
+    """It gets its data by formula.data, and asks neither the pillar nor a map."""
+    text = file.read_text(encoding="utf-8")
+    wanted = 1 if file.stem == "init" else len(re.findall(r"\bcfg\b", text)) and 1  # a clean may need no data
+    assert len(re.findall(r'salt\["formula\.data"\]', text)) == wanted
+    assert not re.search(r"pillar\.get|pillar\[|import_yaml|map\.jinja|filter_by", text)
 
 
-@pytest.mark.parametrize(
-    "pillar",
-    [
+def test_data_files_hold_no_jinja() -> None:
+    """A schema and defaults are plain YAML."""
+    files = [*formulas().glob("*/schema.yaml"), *formulas().glob("*/defaults.yaml")]
+    assert [str(file) for file in files if "{%" in file.read_text() or "{{" in file.read_text()] == []
+
+
+def test_few_statements_of_jinja() -> None:
+    """The median formula has at most 12 statements of Jinja, templates included."""
+    count = {name: sum(map(statements, (formulas() / name).rglob("*"))) for name in FORMULAS}
+    assert statistics.median(count.values()) <= 12, count
+
+
+def statements(file: Path) -> int:
+    """Return the number of Jinja statements in ``file``."""
+    return len(STATEMENT.findall(file.read_text(encoding="utf-8"))) if file.suffix in (".sls", ".j2") else 0
+
+
+WRONG: Mapping[str, list[Any]] = {
+    "users": [
         {"user": {}},
         {"users": {"Alice": {}}},
         {"users": {"alice.b": {}}},
@@ -92,8 +110,12 @@ def test_the_example_pillar_obeys_the_schema(formula: str) -> None:
         {"absent_users": ["../etc"]},
         {"sudoers_dir": "etc"},
     ],
-    ids=str,
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "pillar"), [(name, pillar) for name, pillars in WRONG.items() for pillar in pillars], ids=str
 )
-def test_wrong_pillars_of_users_are_refused(pillar: dict[str, Any]) -> None:
-    """The schema of "users" refuses unknown keys, wrong types and values that would break a file."""
-    assert not validator("users").is_valid(pillar)
+def test_wrong_pillars_are_refused(name: str, pillar: dict[str, Any]) -> None:
+    """Unknown keys, wrong types and values that would break a file are refused."""
+    assert FORMULAS[name].examine(SYSTEMS["debian-12"], pillar)[1] != []

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from saltext_logilab import settings
-from saltext_logilab.formula.packaged import example_pillars, formulas
+from saltext_logilab.formula.packaged import example_pillars
 from saltext_logilab.lab.lab import Lab
 from saltext_logilab.lab.plan import Wish
 from tests.support.distribution import ROOT, Distributions
@@ -26,7 +26,9 @@ PAGES = [ROOT / "README.md", *sorted(path for path in (ROOT / "docs").rglob("*.m
 WITH_COMMANDS = [page for page in PAGES if "```console" in page.read_text(encoding="utf-8")]
 
 # Programs that run as the page says, from the tests' own environment.
-KNOWN = frozenset({"cat", "cd", "cp", "echo", "ls", "mkdir", "python3", "salt-lab", "salt-swarm", "sed"})
+KNOWN = frozenset(
+    {"cat", "cd", "cp", "echo", "ls", "mkdir", "python3", "salt-formula", "salt-lab", "salt-swarm", "sed"}
+)
 
 # All other commands, with what runs instead. Nothing is passed over: a command that stands in neither fails its page.
 TABLE = (
@@ -56,6 +58,26 @@ TABLE = (
         r"sudo salt-run masters\.(init|invite|join|status)( /root/nantes\.invite)?",
         r"mkdir -p ~/salt/var/cache/salt/master/proc && salt-run -c {configuration} --doc masters.\1",
         "no Salt of the system's own is touched: that the command exists; the page goes on with it in a lab",
+    ),
+    Substitution(
+        r"salt-formula generate formulas pillar\.example",
+        "cp -r {sources}/formulas {sources}/pillar.example . && salt-formula generate formulas pillar.example",
+        "in a copy: a test must not write into the checkout",
+    ),
+    Substitution(
+        r"sudo salt '\*' saltutil\.sync_all",
+        "salt-call -c {configuration} --local saltutil.sync_all",
+        "a minion of the test's own",
+    ),
+    Substitution(
+        r"sudo salt-run formula\.(list|show users|path)",
+        r"mkdir -p ~/salt/var/cache/salt/master/proc && salt-run -c {configuration} formula.\1",
+        "a master's configuration of the test's own",
+    ),
+    Substitution(
+        r"sudo salt-run formula\.validate '\*'",
+        "mkdir -p ~/salt/var/cache/salt/master/proc && salt-run -c {configuration} formula.validate '*' || true",
+        "that master knows no minions, which is an exit code of 1",
     ),
     Substitution(
         r"sudo salt web1 state\.apply (users|users\.clean) test=True",
@@ -108,8 +130,12 @@ def session(request: pytest.FixtureRequest) -> Iterator[Session]:
             "file_client": "local",
             "enable_fqdns_grains": False,
         }
-        roots = {"file_roots": {"base": [str(formulas())]}, "pillar_roots": {"base": [str(example_pillars())]}}
         own["providers"] = {"mine": "logilab_mine"}
+        roots = {
+            "fileserver_backend": ["roots", "logilab_formulas"],
+            "file_roots": {"base": [str(session.home / "srv")]},
+            "pillar_roots": {"base": [str(example_pillars())]},
+        }
         for name in ("master", "minion"):
             (session.home / name).write_text(json.dumps(own | roots), encoding="utf-8")
         return str(session.home)

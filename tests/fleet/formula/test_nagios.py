@@ -1,0 +1,32 @@
+"""The formula ``nagios``, applied for real: it checks a host and a service, and tells what it finds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tests.support.formulas import FormulaHost, example
+from tests.support.waiting import wait_until
+
+FORCE = "[0] SCHEDULE_FORCED_SVC_CHECK;localhost;SSH;0\n[0] SCHEDULE_FORCED_HOST_CHECK;localhost;0\n"
+
+
+def test_it_checks(formula_host: Callable[..., FormulaHost]) -> None:
+    """A host that answers is up, a port that does not is critical; objects that Nagios refuses do not take effect."""
+    pillar = example("nagios")
+    pillar["settings"]["check_external_commands"] = 1
+    host = formula_host({"nagios": pillar})
+    host.apply_twice("nagios")
+    machine = host.machine
+    machine.exec("sh", "-c", f"printf '{FORCE}' > /var/lib/nagios4/rw/nagios.cmd")
+
+    def status() -> str:
+        machine.exec("sh", "-c", f"printf '{FORCE}' > /var/lib/nagios4/rw/nagios.cmd")
+        return machine.exec("cat", "/var/lib/nagios4/status.dat", check=False).output
+
+    wait_until(lambda: "connect to address 127.0.0.1 and port 22" in status(), 60, "the check of the port")
+    wait_until(lambda: "PING OK" in status(), 60, "the check of the host")
+    pillar["objects"]["service"]["nowhere/SSH"] = {"check_command": "check_port!22"}
+    host.give({"nagios": pillar})
+    assert "check_cmd" in host.apply("nagios").failed[0]
+    assert "nowhere" not in machine.exec("cat", "/etc/nagios4/salt-objects.cfg").output
+    host.apply_twice("nagios.clean")
