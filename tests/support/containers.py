@@ -6,12 +6,16 @@ They need CAP_SYS_ADMIN and a private cgroup namespace, not ``--privileged``.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
 import secrets
+import shutil
 import tarfile
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path, PurePosixPath
@@ -22,6 +26,7 @@ import pytest
 from tests.support.debian import debian_tar
 from tests.support.docker import DockerHost
 from tests.support.roots import cache_root, cached
+from tests.support.sessions import undo_when_abandoned
 from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -101,31 +106,55 @@ class SystemdContainer:
         return json.loads(done.output[done.output.index('{\n    "local"') :])["local"]
 
 
-def start_container(host: DockerHost, image: str, **options: Any) -> SystemdContainer:
+@contextmanager
+def running_container(host: DockerHost, image: str, **options: Any) -> Iterator[SystemdContainer]:
     """
-    Start a container and wait until systemd is up.
+    Start a container, wait until systemd is up, and remove it in the end.
 
-    :param options: more for docker's ``containers.run``; ``volumes`` come on top of the shared folder of packages,
+    :param options: more for docker's ``containers.run``; ``volumes`` come on top of the folder of packages,
         ``cap_add`` on top of the capability that systemd needs.
     """
-    archives = cache_root() / "debs"
-    (archives / "partial").mkdir(parents=True, exist_ok=True)
-    volumes = {str(archives): {"bind": ARCHIVES, "mode": "rw"}, **options.pop("volumes", {})}
-    container = host.client(timeout=300).containers.run(
-        image,
-        "/sbin/init",
-        detach=True,
-        name=f"debian-{secrets.token_hex(4)}",
-        cap_add=["SYS_ADMIN", *options.pop("cap_add", ())],
-        cgroupns="private",
-        tmpfs={"/run": "", "/run/lock": "", "/tmp": "exec"},
-        stop_signal="SIGRTMIN+3",
-        volumes=volumes,
-        **options,
-    )
-    started = SystemdContainer(container)
-    wait_until(lambda: started.state() in UP, 60, f"systemd in {started.name}")
-    return started
+    with downloaded_packages() as archives, ExitStack() as stack:
+        volumes = {str(archives): {"bind": ARCHIVES, "mode": "rw"}, **options.pop("volumes", {})}
+        container = host.client(timeout=300).containers.run(
+            image,
+            "/sbin/init",
+            detach=True,
+            name=f"debian-{secrets.token_hex(4)}",
+            cap_add=["SYS_ADMIN", *options.pop("cap_add", ())],
+            cgroupns="private",
+            tmpfs={"/run": "", "/run/lock": "", "/tmp": "exec"},
+            stop_signal="SIGRTMIN+3",
+            volumes=volumes,
+            **options,
+        )
+        stack.callback(container.remove, force=True, v=True)
+        started = SystemdContainer(container)
+        wait_until(lambda: started.state() in UP, 60, f"systemd in {started.name}")
+        yield started
+
+
+@contextmanager
+def downloaded_packages() -> Iterator[Path]:
+    """
+    Give a folder with all packages that containers have downloaded before; keep what is downloaded into it.
+
+    Each container has a folder of its own, of hard links: apt locks it, and one that waits for a lock fails.
+    """
+    kept = cache_root() / "debs"
+    kept.mkdir(exist_ok=True)
+    own = Path(tempfile.mkdtemp(prefix="archives-", dir=cache_root()))
+    undo_when_abandoned([["rm", "-rf", str(own)]])
+    try:
+        (own / "partial").mkdir()
+        for package in kept.glob("*.deb"):
+            (own / package.name).hardlink_to(package)
+        yield own
+        for package in own.glob("*.deb"):
+            with contextlib.suppress(FileExistsError):
+                (kept / package.name).hardlink_to(package)
+    finally:
+        shutil.rmtree(own)
 
 
 @pytest.fixture(scope="session")
@@ -144,12 +173,9 @@ def debian_image(connected_docker_host: DockerHost) -> str:
 @pytest.fixture(scope="session")
 def updated_image(connected_docker_host: DockerHost, debian_image: str) -> str:
     """The name of the image of Debian with today's lists of packages, so that tests need no ``apt-get update``."""
-    made = start_container(connected_docker_host, debian_image)
-    try:
+    with running_container(connected_docker_host, debian_image) as made:
         made.exec("apt-get", "update")
         made.container.commit(repository=REPOSITORY, tag="updated")
-    finally:
-        made.container.remove(force=True, v=True)
     return f"{REPOSITORY}:updated"
 
 
@@ -158,15 +184,12 @@ def systemd_container(
     connected_docker_host: DockerHost, debian_image: str
 ) -> Iterator[Callable[..., SystemdContainer]]:
     """Return a maker of fresh containers: ``systemd_container(volumes={…}, ports={…})``; removed after the test."""
-    made: list[SystemdContainer] = []
+    with ExitStack() as stack:
 
-    def make(image: str = debian_image, **options: Any) -> SystemdContainer:
-        made.append(start_container(connected_docker_host, image, **options))
-        return made[-1]
+        def make(image: str = debian_image, **options: Any) -> SystemdContainer:
+            return stack.enter_context(running_container(connected_docker_host, image, **options))
 
-    yield make
-    for it in made:
-        it.container.remove(force=True, v=True)
+        yield make
 
 
 @pytest.fixture(scope="session")
@@ -187,16 +210,13 @@ def salt_tree(connected_docker_host: DockerHost, debian_image: str) -> Path:
 def _install(target: Path, wanted: str, host: DockerHost, image: str) -> None:
     """Make the virtual environment at ``target``."""
     target.mkdir()
-    made = start_container(host, image, volumes={str(target): {"bind": SALT, "mode": "rw"}})
-    try:
+    with running_container(host, image, volumes={str(target): {"bind": SALT, "mode": "rw"}}) as made:
         made.exec("apt-get", "update")
         made.exec(
             "apt-get", "install", "-y", "--no-install-recommends", *COMPILER, env={"DEBIAN_FRONTEND": "noninteractive"}
         )
         made.exec("python3", "-m", "venv", SALT)
         made.exec(f"{SALT}/bin/pip", "install", "--no-cache-dir", wanted)
-    finally:
-        made.container.remove(force=True, v=True)
 
 
 @pytest.fixture

@@ -18,8 +18,6 @@ CHECKOUT = "/root/saltext-logilab"
 def test_demo_on_a_fresh_debian(systemd_container: Callable[..., SystemdContainer], sources: Path) -> None:
     """``make demo`` says what it installs, installs it, tells its story, and the second time installs nothing."""
     debian = systemd_container(volumes={str(sources): {"bind": SOURCES, "mode": "ro"}})
-    debian.exec("mkdir", "-p", "/root/archives/partial")
-    debian.write("/etc/apt/apt.conf.d/99-own-archives", 'Dir::Cache::Archives "/root/archives";\n')
     debian.exec("apt-get", "update")
     debian.exec("apt-get", "purge", "-y", "python3-venv", "python3-pip-whl", "python3-setuptools-whl")
     debian.exec("apt-get", "autoremove", "-y", "--purge")
