@@ -47,6 +47,7 @@ CREATE TABLE records (
     blob BLOB NOT NULL, signature BLOB NOT NULL, PRIMARY KEY (origin, counter)
 ) WITHOUT ROWID;
 CREATE INDEX records_subject ON records (kind, subject);
+CREATE INDEX tombstones ON records (kind) WHERE state = 'deleted';
 """
 
 FRESH = "fresh"
@@ -244,8 +245,12 @@ class Journal(Notebook):
         """
         with self._transaction():
             received, frontier, group = list(received), self.frontier(), self.group()
-            news = [one for one in received if repair or one.record.counter > frontier.get(one.record.origin, 0)]
-            doubles = [one for one in received if one not in news and self._is_other(one)]
+            news: list[Signed] = []
+            old: list[Signed] = []
+            for one in received:
+                is_new = repair or one.record.counter > frontier.get(one.record.origin, 0)
+                (news if is_new else old).append(one)
+            doubles = [one for one in old if self._is_other(one)]
             about_members = [one for one in news if one.record.kind == groups.KIND]
             changed = self._merge(about_members)
             if about_members:
@@ -299,6 +304,10 @@ class Journal(Notebook):
             self._set(f"note {FRESH}", self.note(FRESH) or b"due")
             rows = self._db.execute("SELECT kind, state, blob, signature FROM records")
             self._sum = sum(_weight(*row) for row in rows)
+
+    def subjects(self, kind: str = keys.KIND) -> set[str]:
+        """Return all subjects of ``kind`` of which there are records."""
+        return {one for (one,) in self._db.execute("SELECT DISTINCT subject FROM records WHERE kind = ?", (kind,))}
 
     def records(self, subjects: Iterable[str] | None = None, kind: str = keys.KIND) -> dict[str, list[Record]]:
         """Return the concurrent records of ``kind`` by subject, of ``subjects`` or of all."""
@@ -356,16 +365,16 @@ class Journal(Notebook):
         Not before all that those members had decided until then is here: it could be about the same key. One that
         stands against a concurrent decision stays.
         """
+        query = "SELECT origin, counter, subject FROM records WHERE kind = ? AND state = 'deleted'"
+        rows = self._db.execute(query, (keys.KIND,)).fetchall()
         own = member_id(self.identity.public)
-        others = [short for short in self.group().active() if short != own]
+        others = [short for short in self.group().active() if short != own] if rows else []
         known, acknowledged = self.frontier(), self.acknowledged()
         if any(short not in acknowledged for short in others):
             return 0
         seen = [acknowledged[short].frontier for short in others]
         if any(known.get(origin, 0) < counter for one in seen for origin, counter in one.items()):
             return 0
-        query = "SELECT origin, counter, subject FROM records WHERE kind = ? AND state = ?"
-        rows = self._db.execute(query, (keys.KIND, State.DELETED.value)).fetchall()
         due = [row for row in rows if all(one.get(row[0], 0) >= row[1] for one in seen) and self._is_alone(row[2])]
         if due:
             with self._transaction():
