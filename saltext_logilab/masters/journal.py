@@ -122,17 +122,23 @@ class Journal(Notebook):
 
     @contextmanager
     def _transaction(self, *, durable: bool = False) -> Iterator[None]:
-        """All or nothing; ``durable``: on the disk at the end, so that not even a power cut takes it back."""
+        """
+        All or nothing; ``durable``: on the disk at the end, so that not even a power cut takes it back.
+
+        :raises UnavailableError: it cannot be written: the disk is full, or read-only.
+        """
         before = self._sum
         self._db.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
         self._db.execute("BEGIN IMMEDIATE")
         try:
             yield
             self._db.execute("COMMIT")
-        except BaseException:
+        except BaseException as err:
             self._sum, self._group = before, None
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
+            if isinstance(err, sqlite3.OperationalError):
+                raise UnavailableError(f"the journal {self.path} cannot be written: {err}") from err
             raise
 
     # -- who -----------------------------------------------------------------------------------------------------------
