@@ -12,14 +12,13 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Protocol
 
 from saltext_logilab.errors import LogilabError, RefusedError, UnavailableError
 from saltext_logilab.masters.caution import Caution
 from saltext_logilab.masters.guard import forever
 from saltext_logilab.masters.journal import FRESH, Journal
 from saltext_logilab.masters.keydirs import Held
-from saltext_logilab.masters.keys import Effect, Key, effect
+from saltext_logilab.masters.keys import Effect, effect
 from saltext_logilab.masters.reconcile import (
     Applied,
     Change,
@@ -33,56 +32,13 @@ from saltext_logilab.masters.reconcile import (
     yielding,
 )
 from saltext_logilab.masters.records import MEMBER_SIZE, Record, State, join
+from saltext_logilab.masters.surroundings import KeyStore, Links, Surroundings
 
 log = logging.getLogger(__name__)
 
 POLL_INTERVAL = 1.0
 SCAN_INTERVAL = 30.0
 SECOND_READING = 0.03
-
-
-class KeyStore(Protocol):
-    """What a member needs of a master's key store; see :class:`~saltext_logilab.masters.keydirs.KeyDirectories`."""
-
-    async def follow(self, hint: Callable[[str], None]) -> None: ...
-    def stamp(self) -> object: ...
-    def identity(self) -> str: ...
-    def is_denied(self, minion: str) -> bool: ...
-    def scan(self) -> dict[str, Held]: ...
-    def read(self, ids: Iterable[str]) -> dict[str, Held]: ...
-    def put(self, minion: str, state: State, key: Key) -> None: ...
-    def remove(self, minion: str, fingerprint: str) -> bool: ...
-    def waiting(self, limit: int) -> dict[str, Any]: ...
-
-
-class Surroundings(Protocol):
-    """What a member knows of its master and does to it besides the key store."""
-
-    @property
-    def versions(self) -> dict[str, str]:
-        """The versions of ``salt`` and of ``logilab`` (this extension)."""
-        ...
-
-    def master_key(self) -> str:
-        """Return the fingerprint of Salt's master key."""
-        ...
-
-    def forget(self, minions: Iterable[str]) -> None:
-        """Do what ``salt-key`` does after it has deleted or rejected keys: drop cached data, rotate the AES key."""
-
-    def tell(self, what: str, data: dict[str, Any]) -> None:
-        """Fire the event ``salt/logilab/masters/<what>``."""
-
-
-class Links(Protocol):
-    """What a round needs of the links with the other members."""
-
-    def send(self) -> None:
-        """Send the new records of this member."""
-
-    def has_compared(self) -> bool:
-        """Say whether all that one peer knows is here: a new journal decides nothing before."""
-        ...
 
 
 class Rounds:
