@@ -26,7 +26,7 @@ from saltext_logilab.lab import configs
 from saltext_logilab.lab.lab import Lab
 from saltext_logilab.lab.plan import Wish
 
-SINGLE = 200
+SINGLE = 100
 BURST = 1000
 PEER_PATIENCE = 5.0
 PATIENCE = 60.0
@@ -150,7 +150,7 @@ def measure(pem: str) -> Iterator[Row]:
         delays = sorted(one_at_a_time(lab, watch, pem, SINGLE, PATIENCE))
         peer = f"{shared} of 3 keys"
         yield Row(f"salt-key -a of {SINGLE}: arrived on B", len(delays), "keys", peer, bar=SINGLE, at_least=True)
-        yield Row("  median delay", statistics.median(delays), "ms", "never", bar=150)
-        yield Row("  99th percentile", delays[int(0.99 * len(delays)) - 1], "ms", "never", bar=500)
+        yield Row("  median delay", statistics.median(delays), "ms", "never", bar=75)
+        yield Row("  99th percentile", delays[int(0.99 * len(delays)) - 1], "ms", "never", bar=300)
         yield from all_at_once(lab, watch, pem)
         yield from by_hand(lab, watch, pem)

@@ -8,7 +8,6 @@ and no counter is used for a second record.
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 import sqlite3
 from collections.abc import Iterable, Iterator
@@ -20,9 +19,8 @@ import msgpack
 from saltext_logilab.errors import UnavailableError
 from saltext_logilab.identity import Identity
 from saltext_logilab.masters import group as groups
-from saltext_logilab.masters import keys
+from saltext_logilab.masters import keys, notebook, shelf
 from saltext_logilab.masters.group import Group
-from saltext_logilab.masters.notebook import SCHEMA, Notebook
 from saltext_logilab.masters.reconcile import Applied, Change
 from saltext_logilab.masters.records import (
     MEMBER_SIZE,
@@ -31,23 +29,15 @@ from saltext_logilab.masters.records import (
     Signed,
     State,
     Vector,
-    concurrent,
     decode,
     join,
     member_id,
     sign,
 )
+from saltext_logilab.masters.shelf import Shelf, weight
 
 VERSION = 2
-_SCHEMA = f"""
-{SCHEMA}
-CREATE TABLE frontier (origin BLOB PRIMARY KEY, counter INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE records (
-    origin BLOB NOT NULL, counter INTEGER NOT NULL, kind TEXT NOT NULL, subject TEXT NOT NULL, state TEXT NOT NULL,
-    blob BLOB NOT NULL, signature BLOB NOT NULL, PRIMARY KEY (origin, counter)
-) WITHOUT ROWID;
-CREATE INDEX records_subject ON records (kind, subject);
-"""
+_SCHEMA = f"{notebook.SCHEMA}{shelf.SCHEMA}"
 
 FRESH = "fresh"
 """
@@ -60,7 +50,7 @@ class DamagedError(UnavailableError):
     """The file is no journal, or a damaged one."""
 
 
-class Journal(Notebook):
+class Journal(Shelf):
     """What one member knows; to be opened for writing by one process at a time."""
 
     def __init__(self, path: Path, identity: Identity | None = None) -> None:
@@ -87,7 +77,7 @@ class Journal(Notebook):
                 self._db = sqlite3.connect(path, isolation_level=None)
             self._prepare()
             rows = self._db.execute("SELECT kind, state, blob, signature FROM records")
-            self._sum = sum(_weight(*row) for row in rows)
+            self._sum = sum(weight(*row) for row in rows)
         except sqlite3.OperationalError as err:
             raise UnavailableError(f"the journal {path} cannot be opened: {err}") from err
         except sqlite3.DatabaseError as err:
@@ -121,17 +111,23 @@ class Journal(Notebook):
 
     @contextmanager
     def _transaction(self, *, durable: bool = False) -> Iterator[None]:
-        """All or nothing; ``durable``: on the disk at the end, so that not even a power cut takes it back."""
+        """
+        All or nothing; ``durable``: on the disk at the end, so that not even a power cut takes it back.
+
+        :raises UnavailableError: it cannot be written: the disk is full, or read-only.
+        """
         before = self._sum
         self._db.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
         self._db.execute("BEGIN IMMEDIATE")
         try:
             yield
             self._db.execute("COMMIT")
-        except BaseException:
+        except BaseException as err:
             self._sum, self._group = before, None
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
+            if isinstance(err, sqlite3.OperationalError):
+                raise UnavailableError(f"the journal {self.path} cannot be written: {err}") from err
             raise
 
     # -- who -----------------------------------------------------------------------------------------------------------
@@ -244,8 +240,12 @@ class Journal(Notebook):
         """
         with self._transaction():
             received, frontier, group = list(received), self.frontier(), self.group()
-            news = [one for one in received if repair or one.record.counter > frontier.get(one.record.origin, 0)]
-            doubles = [one for one in received if one not in news and self._is_other(one)]
+            news: list[Signed] = []
+            old: list[Signed] = []
+            for one in received:
+                is_new = repair or one.record.counter > frontier.get(one.record.origin, 0)
+                (news if is_new else old).append(one)
+            doubles = [one for one in old if self._is_other(one)]
             about_members = [one for one in news if one.record.kind == groups.KIND]
             changed = self._merge(about_members)
             if about_members:
@@ -275,7 +275,7 @@ class Journal(Notebook):
         gone = [row for row in rows if row[2] != groups.KIND and not group.permits(row[0], row[1])]
         for origin, counter, kind, _, state, blob, signature in gone:
             self._db.execute("DELETE FROM records WHERE origin = ? AND counter = ?", (origin, counter))
-            self._sum -= _weight(kind, state, blob, signature)
+            self._sum -= weight(kind, state, blob, signature)
         if gone:
             self._forget_frontier()
         return {row[3] for row in gone}
@@ -298,56 +298,7 @@ class Journal(Notebook):
             self._forget_frontier()
             self._set(f"note {FRESH}", self.note(FRESH) or b"due")
             rows = self._db.execute("SELECT kind, state, blob, signature FROM records")
-            self._sum = sum(_weight(*row) for row in rows)
-
-    def records(self, subjects: Iterable[str] | None = None, kind: str = keys.KIND) -> dict[str, list[Record]]:
-        """Return the concurrent records of ``kind`` by subject, of ``subjects`` or of all."""
-        if subjects is None:
-            rows = self._db.execute("SELECT subject, blob FROM records WHERE kind = ?", (kind,)).fetchall()
-        else:
-            query = "SELECT subject, blob FROM records WHERE kind = ? AND subject = ?"
-            rows = [row for subject in subjects for row in self._db.execute(query, (kind, subject))]
-        found: dict[str, list[Record]] = {}
-        for subject, blob in rows:
-            found.setdefault(subject, []).append(decode(blob))
-        return found
-
-    def beyond(self, frontier: Vector, kind: str | None = None) -> Iterator[tuple[bytes, bytes]]:
-        """Yield blob and signature of the records (of ``kind``) that ``frontier`` lacks, those about members first."""
-        yield from self._beyond(frontier, f"kind = '{groups.KIND}'")
-        if kind is None:
-            yield from self._beyond(frontier, f"kind != '{groups.KIND}'")
-
-    def _beyond(self, frontier: Vector, where: str) -> Iterator[tuple[bytes, bytes]]:
-        for (origin,) in self._db.execute("SELECT DISTINCT origin FROM records").fetchall():
-            query = f"SELECT blob, signature FROM records WHERE origin = ? AND counter > ? AND {where} ORDER BY counter"  # noqa: S608 - a constant
-            yield from self._db.execute(query, (origin, frontier.get(origin, 0))).fetchall()
-
-    def frontier(self) -> dict[bytes, int]:
-        """Return up to which counter of each origin this journal knows all that is not superseded."""
-        return dict(self._db.execute("SELECT origin, counter FROM frontier"))
-
-    def count_beyond(self, frontier: Vector) -> int:
-        """Return the number of records that ``frontier`` does not cover."""
-        origins = self._db.execute("SELECT DISTINCT origin FROM records").fetchall()
-        query = "SELECT COUNT(*) FROM records WHERE origin = ? AND counter > ?"
-        return sum(self._db.execute(query, (one, frontier.get(one, 0))).fetchone()[0] for (one,) in origins)
-
-    def digest(self) -> bytes:
-        """
-        Return 32 bytes over the records: two journals with the same frontier and the same records have the same ones.
-
-        It is the sum of their SHA-256, so that it follows each change without a look at the other records. Tombstones
-        are not in it: each member drops them by itself, once all have acknowledged them.
-        """
-        return (self._sum % 2**256).to_bytes(32, "big")
-
-    def counts(self) -> dict[str, int]:
-        """Return the number of records about keys by state."""
-        counts = {state.value: 0 for state in keys.STATES}
-        query = "SELECT state, COUNT(*) FROM records WHERE kind = ? GROUP BY state"
-        counts.update(self._db.execute(query, (keys.KIND,)))
-        return counts
+            self._sum = sum(weight(*row) for row in rows)
 
     def collect(self) -> int:
         """
@@ -356,16 +307,16 @@ class Journal(Notebook):
         Not before all that those members had decided until then is here: it could be about the same key. One that
         stands against a concurrent decision stays.
         """
+        query = "SELECT origin, counter, subject FROM records WHERE kind = ? AND state = 'deleted'"
+        rows = self._db.execute(query, (keys.KIND,)).fetchall()
         own = member_id(self.identity.public)
-        others = [short for short in self.group().active() if short != own]
+        others = [short for short in self.group().active() if short != own] if rows else []
         known, acknowledged = self.frontier(), self.acknowledged()
         if any(short not in acknowledged for short in others):
             return 0
         seen = [acknowledged[short].frontier for short in others]
         if any(known.get(origin, 0) < counter for one in seen for origin, counter in one.items()):
             return 0
-        query = "SELECT origin, counter, subject FROM records WHERE kind = ? AND state = ?"
-        rows = self._db.execute(query, (keys.KIND, State.DELETED.value)).fetchall()
         due = [row for row in rows if all(one.get(row[0], 0) >= row[1] for one in seen) and self._is_alone(row[2])]
         if due:
             with self._transaction():
@@ -386,72 +337,6 @@ class Journal(Notebook):
         prints = [one.fingerprint for one in self.records([subject]).get(subject, ())]
         return len(prints) == len(set(prints))
 
-    def _merge(self, received: Iterable[Signed]) -> set[str]:
-        incoming: dict[tuple[str, str], list[Signed]] = {}
-        for one in received:
-            incoming.setdefault((one.record.kind, one.record.subject), []).append(one)
-        changed = set()
-        for (kind, subject), arrivals in incoming.items():
-            query = "SELECT blob, signature FROM records WHERE kind = ? AND subject = ?"
-            rows = self._db.execute(query, (kind, subject)).fetchall()
-            present = [Signed(decode(blob), blob, signature) for blob, signature in rows]
-            if self._keep(present, _winners([*present, *arrivals])):
-                changed.add(subject)
-            self._report_doubles([*present, *arrivals])
-        return changed
-
-    def _report_doubles(self, candidates: list[Signed]) -> None:
-        """Report a member that has given one counter to two decisions."""
-        by_dot: dict[tuple[bytes, int], Signed] = {}
-        for one in candidates:
-            first = by_dot.setdefault(one.record.dot, one)
-            if first.blob != one.blob:
-                name = one.record.origin[:MEMBER_SIZE]
-                member = self.group().members.get(name)
-                said = sorted({first.record.state.value, one.record.state.value})
-                detail = (
-                    f"{member.name if member else name.hex()} has made two decisions ({' and '.join(said)}) under one"
-                    " counter: its journal was copied, or it lies; the more restrictive one counts"
-                )
-                self._report(one.record.subject, "double", detail, one.record.at)
-
-    def _keep(self, present: list[Signed], kept: list[Signed]) -> bool:
-        """Replace the records ``present`` of one subject by ``kept``; say whether that changes anything."""
-        old, new = {one.blob for one in present}, {one.blob for one in kept}
-        new -= {one.blob for one in kept if one.blob not in old and self._is_taken(one.record)}
-        gone = [one for one in present if one.blob not in new and new]
-        for one in gone:
-            self._db.execute("DELETE FROM records WHERE origin = ? AND counter = ?", one.record.dot)
-            self._sum -= _weight(one.record.kind, one.record.state.value, one.blob, one.signature)
-        come = [one for one in kept if one.blob in new - old]
-        for one in come:
-            r = one.record
-            row = (r.origin, r.counter, r.kind, r.subject, r.state.value, one.blob, one.signature)
-            self._db.execute("INSERT INTO records VALUES (?, ?, ?, ?, ?, ?, ?)", row)
-            self._sum += _weight(r.kind, r.state.value, one.blob, one.signature)
-            self._remember(r)
-            if r.kind == groups.KIND:
-                self._group = None
-        return bool(gone or come)
-
-    def _is_taken(self, record: Record) -> bool:
-        """Say whether a member has used the record's counter for another subject, against the rules: that one stays."""
-        query = "SELECT kind, subject FROM records WHERE origin = ? AND counter = ?"
-        row = self._db.execute(query, record.dot).fetchone()
-        return row is not None and row != (record.kind, record.subject)
-
-    def _is_other(self, one: Signed) -> bool:
-        """Say whether another record stands under the counter of ``one``."""
-        query = "SELECT blob FROM records WHERE origin = ? AND counter = ?"
-        row = self._db.execute(query, one.record.dot).fetchone()
-        return row is not None and row[0] != one.blob
-
-    def _advance(self, through: Vector) -> None:
-        self._db.executemany(
-            "INSERT INTO frontier VALUES (?1, ?2) ON CONFLICT (origin) DO UPDATE SET counter = MAX(counter, ?2)",
-            [(origin, counter) for origin, counter in through.items() if len(origin) == ORIGIN_SIZE],
-        )
-
     def latest(self) -> dict[bytes, int]:
         """Return the version vector of all that this journal knows: the context of a decision about the group."""
         return join(
@@ -459,26 +344,5 @@ class Journal(Notebook):
         )
 
 
-def _weight(kind: str, state: str, blob: bytes, signature: bytes) -> int:
-    if kind == keys.KIND and state == State.DELETED.value:
-        return 0
-    return int.from_bytes(hashlib.sha256(blob + signature).digest(), "big")
-
-
 def _incarnation() -> bytes:
     return secrets.token_bytes(ORIGIN_SIZE - MEMBER_SIZE)
-
-
-def _winners(candidates: list[Signed]) -> list[Signed]:
-    """
-    Return the candidates that none of them supersedes.
-
-    Of two contents under one counter (a member that breaks the rules, or one whose disk was cloned) the more
-    restrictive stays, then the one with the smaller digest: the same on every member.
-    """
-    rank = list(State)
-    by_dot: dict[tuple[bytes, int], Signed] = {}
-    for one in sorted(candidates, key=lambda each: (-rank.index(each.record.state), each.digest)):
-        by_dot.setdefault(one.record.dot, one)
-    kept = concurrent(one.record for one in by_dot.values())
-    return [by_dot[record.dot] for record in kept]

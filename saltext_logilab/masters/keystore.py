@@ -156,7 +156,7 @@ class KeyCache:
 
 
 class MasterSurroundings:
-    """The rest of the master: see :class:`~saltext_logilab.masters.member.Surroundings`."""
+    """The rest of the master: see :class:`~saltext_logilab.masters.surroundings.Surroundings`."""
 
     def __init__(self, opts: Mapping[str, Any]) -> None:
         self._opts = opts

@@ -20,8 +20,9 @@ from saltext_logilab.masters.membership import Membership
 from saltext_logilab.masters.peers import Hooks, Peers
 from saltext_logilab.masters.reconcile import decided
 from saltext_logilab.masters.records import MEMBER_SIZE
-from saltext_logilab.masters.rounds import KeyStore, Rounds, Surroundings
+from saltext_logilab.masters.rounds import Rounds
 from saltext_logilab.masters.settings import MastersSettings
+from saltext_logilab.masters.surroundings import KeyStore, Surroundings
 
 log = logging.getLogger(__name__)
 

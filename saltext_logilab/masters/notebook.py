@@ -186,9 +186,10 @@ class Notebook:
             f"INSERT INTO history ({_PAST}) VALUES (?, ?, ?, ?, ?, ?, ?)",  # noqa: S608 - a constant
             (*row, record.settles),
         )
-        query = "SELECT number FROM history WHERE subject = ? ORDER BY number DESC LIMIT -1 OFFSET ?"
-        old = self._db.execute(query, (record.subject, HISTORY)).fetchall()
-        self._db.executemany("DELETE FROM history WHERE number = ?", old)
+        query = "SELECT number FROM history WHERE subject = ? ORDER BY number DESC LIMIT 1 OFFSET ?"
+        last = self._db.execute(query, (record.subject, HISTORY)).fetchone()
+        if last:
+            self._db.execute("DELETE FROM history WHERE subject = ? AND number <= ?", (record.subject, *last))
 
     def history(self, subject: str) -> list[Past]:
         """Return what was decided about ``subject``, the oldest first, at most :data:`HISTORY` lines."""

@@ -3,7 +3,7 @@ Rounds: look at the key store and the records, and bring each in line with the o
 
 A round looks at some ids or at all: what was changed here becomes records, and what the records mean is applied. It is
 begun by a hint (the id of a key that seems to have changed; it decides where to look, never what is so), by records
-that came, a second after a key directory has changed, and every ten seconds.
+that came, a second after a key directory has changed, and every thirty seconds.
 """
 
 from __future__ import annotations
@@ -12,14 +12,13 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Protocol
 
 from saltext_logilab.errors import LogilabError, RefusedError, UnavailableError
 from saltext_logilab.masters.caution import Caution
 from saltext_logilab.masters.guard import forever
 from saltext_logilab.masters.journal import FRESH, Journal
 from saltext_logilab.masters.keydirs import Held
-from saltext_logilab.masters.keys import Effect, Key, effect
+from saltext_logilab.masters.keys import Effect, effect
 from saltext_logilab.masters.reconcile import (
     Applied,
     Change,
@@ -33,56 +32,13 @@ from saltext_logilab.masters.reconcile import (
     yielding,
 )
 from saltext_logilab.masters.records import MEMBER_SIZE, Record, State, join
+from saltext_logilab.masters.surroundings import KeyStore, Links, Surroundings
 
 log = logging.getLogger(__name__)
 
 POLL_INTERVAL = 1.0
-SCAN_INTERVAL = 10.0
+SCAN_INTERVAL = 30.0
 SECOND_READING = 0.03
-
-
-class KeyStore(Protocol):
-    """What a member needs of a master's key store; see :class:`~saltext_logilab.masters.keydirs.KeyDirectories`."""
-
-    async def follow(self, hint: Callable[[str], None]) -> None: ...
-    def stamp(self) -> object: ...
-    def identity(self) -> str: ...
-    def is_denied(self, minion: str) -> bool: ...
-    def scan(self) -> dict[str, Held]: ...
-    def read(self, ids: Iterable[str]) -> dict[str, Held]: ...
-    def put(self, minion: str, state: State, key: Key) -> None: ...
-    def remove(self, minion: str, fingerprint: str) -> bool: ...
-    def waiting(self, limit: int) -> dict[str, Any]: ...
-
-
-class Surroundings(Protocol):
-    """What a member knows of its master and does to it besides the key store."""
-
-    @property
-    def versions(self) -> dict[str, str]:
-        """The versions of ``salt`` and of ``logilab`` (this extension)."""
-        ...
-
-    def master_key(self) -> str:
-        """Return the fingerprint of Salt's master key."""
-        ...
-
-    def forget(self, minions: Iterable[str]) -> None:
-        """Do what ``salt-key`` does after it has deleted or rejected keys: drop cached data, rotate the AES key."""
-
-    def tell(self, what: str, data: dict[str, Any]) -> None:
-        """Fire the event ``salt/logilab/masters/<what>``."""
-
-
-class Links(Protocol):
-    """What a round needs of the links with the other members."""
-
-    def send(self) -> None:
-        """Send the new records of this member."""
-
-    def has_compared(self) -> bool:
-        """Say whether all that one peer knows is here: a new journal decides nothing before."""
-        ...
 
 
 class Rounds:
@@ -102,7 +58,7 @@ class Rounds:
     ) -> None:
         self.errors: dict[str, str] = {}
         self.caution = Caution()
-        self.unapplied = set(journal.records())
+        self.unapplied = journal.subjects()
         self._journal = journal
         self._store = store
         self._surroundings = surroundings
@@ -129,7 +85,7 @@ class Rounds:
     def look_again(self) -> None:
         """Begin a round over everything."""
         self._applied = self._journal.applied()
-        self.unapplied |= set(self._journal.records())
+        self.unapplied |= self._journal.subjects()
         self._everything = True
         self._wake.set()
 
@@ -190,6 +146,7 @@ class Rounds:
             if seen != stamp or now - scanned > SCAN_INTERVAL:
                 stamp, scanned, self._everything = seen, now, True
                 self._wake.set()
+            self._collect()
             self._mend("poll")
             await asyncio.sleep(POLL_INTERVAL)
 
@@ -225,7 +182,8 @@ class Rounds:
     async def _round(self) -> None:
         if not self._is_ready():
             return
-        whole, hints, arrived = self._everything, self._hints, set(self.unapplied)
+        whole = self._everything or bool(self._journal.note(FRESH))
+        hints, arrived = self._hints, set(self.unapplied)
         self._everything, self._hints = False, set()
         store = self._store.scan() if whole else self._store.read(hints | arrived)
         looked_at = {*store, *self._applied} if whole else hints
@@ -244,7 +202,6 @@ class Rounds:
         if whole:
             self._journal.set_note("store", self._store.identity().encode())
             self._settle_denied()
-            self._collect()
             if not self.caution.unknown:
                 self._journal.set_note(FRESH, b"")  # the journal explains all that is here: it is new no more
 
@@ -280,7 +237,7 @@ class Rounds:
         """Plan what follows for keys that were applied, of which no member knows a record any more; look at them."""
         if not self._links.has_compared():
             return []
-        alone = self._applied.keys() - self._journal.records().keys()
+        alone = self._applied.keys() - self._journal.subjects()
         gone, unheard = orphans(alone, self._applied, self._journal.frontier(), self._journal.group().permits)
         if unheard:
             self._journal.forget_applied(unheard)

@@ -265,6 +265,24 @@ def test_a_killed_writer_leaves_old_or_new(journal):
     again.close()
 
 
+def test_a_full_disk_takes_nothing_away(small_disk):
+    """What does not fit is refused in a sentence, as a whole; with room again it goes on, with one digest."""
+    made = Journal(small_disk("768k") / "journal.db", IDENTITIES[0])
+    made.enter(IDENTITIES[0].public)
+    made.originate([joined(IDENTITIES[0], "paris")], at=1, shown=False)
+    filler = made.path.with_name("filler")
+    filler.write_bytes(bytes(350 * 1024))
+    before = made.digest()
+    with pytest.raises(UnavailableError, match="cannot be written"):
+        made.originate([accept(f"web{number}") for number in range(1000)], at=1)
+    assert made.records() == {}
+    assert made.digest() == before == journal_digest(made)
+    filler.unlink()
+    made.originate([accept("web1")], at=1)
+    assert set(made.records()) == {"web1"}
+    made.close()
+
+
 def test_the_journal_is_its_owners_alone(journal):
     """Nobody else can read what is in it."""
     assert journal.path.stat().st_mode & 0o077 == 0

@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 IDS = ["web1", "web2", "web3"]
 MASTERS = [Identity(Ed25519PrivateKey.from_private_bytes(bytes([number]) * 32)) for number in range(3)]
 KEYS = [Key(f"-----BEGIN PUBLIC KEY-----\n{letter * 64}\n-----END PUBLIC KEY-----\n") for letter in "ABC"]
-SAMPLE = 60
+SAMPLE = 25
 MANY = 5000
 
 
