@@ -1,13 +1,14 @@
 """
 Docker hosts: what it costs to know the ports of 200 containers, beside saltext-dockermod in the same run.
 
-A private Engine with 200 containers of three published ports each (tcp, tcp on 127.0.0.1, udp). The peer's functions are
-called in the same process on the same Engine, with warm loaders; CPU is that of the calling process. The engine's idle
-cost and memory are those of a process of its own that follows this Engine, less a bare one.
+A private Engine with 200 containers of three published ports each (tcp, tcp on 127.0.0.1, udp). The functions of the
+peer are called in the same process on the same Engine, with warm loaders; CPU is that of the calling process. The idle
+cost and the memory of the engine are those of a process of its own that follows this Engine, less a bare one.
 """
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import statistics
@@ -34,10 +35,10 @@ from tests.support.netns import NetworkNamespace
 from tests.support.roots import new_root
 from tests.support.sessions import SessionRoot
 
-CONTAINERS = 200
+CONTAINERS = int(os.environ.get("BENCH_N", "200"))
 STATES = 10
 EVENTS = 60
-IDLE = 130.0
+IDLE = float(os.environ.get("BENCH_IDLE", "130"))
 MINIONS, PER_MINION = 1000, 50
 PEER = "saltext-dockermod"
 
@@ -75,16 +76,16 @@ def busy_host() -> Iterator[DockerHost]:
 
 def loader(folder: Path, host: DockerHost) -> tuple[Any, Any]:
     """Return the modules and the states of a masterless minion on ``host``."""
-    area = {"daemons": {"docker": host.url}}
-    opts = salt.config.minion_config(None, minion_id="bench")
-    places = {
+    own = {
         "root_dir": str(folder),
-        "pki_dir": f"{folder}/pki",
-        "cachedir": f"{folder}/cache",
-        "sock_dir": f"{folder}/s",
+        "file_client": "local",
+        "enable_fqdns_grains": False,
+        "logilab": {"state_dir": f"{folder}/state", "containers": {"daemons": {"docker": host.url}}},
+        "docker.url": host.url,
+        "docker.update_mine": False,
     }
-    opts |= {**places, "extension_modules": f"{folder}/ext", "file_client": "local", "docker.url": host.url}
-    opts |= {"logilab": {"containers": area}, "docker.update_mine": False, "grains": {"id": "bench"}, "pillar": {}}
+    opts = salt.config.apply_minion_config(own, copy.deepcopy(salt.config.DEFAULT_MINION_OPTS))
+    opts["grains"] = salt.loader.grains(opts)
     utils = salt.loader.utils(opts)
     modules = salt.loader.minion_mods(opts, utils=utils)
     return modules, salt.loader.states(opts, modules, utils, None)
@@ -104,7 +105,7 @@ def cpu(work: Callable[[], Any], times: int = 3) -> float:
 def reading(modules: Any) -> Iterator[Row]:
     """All ports of all containers, and what goes to the mine."""
     names = [f"web{number}" for number in range(CONTAINERS)]
-    ours = cpu(lambda: modules["docker_ports.list"]())
+    ours = cpu(modules["docker_ports.list"])
     each = cpu(lambda: [modules["docker.port"](name) for name in names])
     verbose = cpu(lambda: modules["docker.ps"](verbose=True, all=True))
     yield Row("all ports of 200 containers (CPU)", ours, "ms")
