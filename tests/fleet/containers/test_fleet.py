@@ -109,6 +109,22 @@ def test_events_reach_every_master(lab: Lab, run: Callable[..., Any]) -> None:
         assert "secret" not in told[master]
 
 
+@pytest.mark.parametrize("version", ["3006", "3007"])
+def test_older_versions_of_salt(
+    make_lab: LabFactory, docker_host: DockerHost, run: Callable[..., Any], version: str
+) -> None:
+    """The engine, the mine and the runner do the same on the oldest versions."""
+    run("web", {"80/tcp": 25384})
+    salt = dict.fromkeys(("paris", "m1"), version)
+    made = make_lab(masters=("paris",), minions=("m1",), salt=salt, minion_options=options(docker_host))
+    accept_all(made)
+    wait_until(lambda: shown(made, "paris", 25384), PATIENCE, "the table at the master")
+    assert ask(made, "paris", "status")["ok"] is True
+    told = made.run("m1", "salt-call", "docker_ports.find", "port=25384", "--out", "json").stdout
+    assert json.loads(told)["local"]["daemons"]["docker"]["source"] == "engine"
+    assert "Traceback" not in made.log("m1").read_text()
+
+
 def test_one_owner(lab: Lab) -> None:
     """The minion runs the engine once per master; one of the processes keeps the registry."""
     folder = Path(json.loads(lab.run("paris", "salt", "m1", "config.get", "pki_dir", "--out", "json").stdout)["m1"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import socket
+import subprocess
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
@@ -288,3 +289,28 @@ def test_the_state_is_private(modules: Modules, module_state: Path) -> None:
     modules.docker_ports.reserve("web", 80)
     folder = module_state / settings.AREA
     assert folder.stat().st_mode & 0o077 == 0
+
+
+def test_audit(modules: Modules, run: Callable[..., Any], docker_host: DockerHost) -> None:
+    """A rule by the published port closes IPv4; one by the container's port does not; IPv6 goes by docker-proxy."""
+    run("web", {"80/tcp": 25190, "81/tcp": 25191, "82/tcp": ("127.0.0.1", 25192)})
+    rules = [
+        "-I DOCKER-USER -p tcp -m conntrack --ctorigdstport 25190 --ctdir ORIGINAL -j DROP",
+        "-I DOCKER-USER -p tcp --dport 25191 -j DROP",
+    ]
+    try:
+        for rule in rules:
+            subprocess.run(docker_host.netns.command("iptables", *rule.split()), check=True)
+        told = modules.docker_ports.audit()
+        found = {(one["host_port"], one["host_ip"]): one["exposure"] for one in told["ports"]}
+        assert found == {
+            (25190, "0.0.0.0"): "filtered",
+            (25190, "::"): "public",
+            (25191, "0.0.0.0"): "public",
+            (25191, "::"): "public",
+            (25192, "127.0.0.1"): "loopback",
+        }
+        assert set(told["routed"]) <= {"IPv4", "IPv6"}
+    finally:
+        for rule in rules:
+            subprocess.run(docker_host.netns.command("iptables", *rule.replace("-I", "-D", 1).split()), check=True)
