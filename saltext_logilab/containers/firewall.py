@@ -33,8 +33,8 @@ class Firewall:
     """
     What one family's rules say: the policy of FORWARD, and the rules of DOCKER-USER.
 
-    ``jumps``: whether FORWARD leads to that chain before anything else can accept; ``translated``: the protocols and host
-    ports of Docker's DNAT.
+    ``jumps``: whether FORWARD leads to that chain before anything else can accept; ``translated``: the protocols and
+    host ports of Docker's DNAT.
     """
 
     policy: str

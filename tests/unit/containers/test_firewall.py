@@ -28,9 +28,7 @@ ROW = {
     [
         ([BY_PUBLISHED, RETURN], True),
         (
-            [
-                "-A DOCKER-USER -p tcp -m conntrack --ctorigdstport 8000:8300 -j REJECT --reject-with icmp-port-unreachable"
-            ],
+            ["-A DOCKER-USER -m conntrack --ctorigdstport 8000:8300 -j REJECT --reject-with tcp-reset"],
             True,
         ),
         (["-A DOCKER-USER -j DROP"], True),
