@@ -43,10 +43,9 @@ MINIONS, PER_MINION = 1000, 50
 PEER = "saltext-dockermod"
 
 FOLLOW = """
-import os, resource, sys, time
+import json, sys
 import salt.config, salt.loader, salt.minion
-print(int(open("/proc/self/statm").read().split()[1]) * 4096, flush=True)
-import json
+sys.stdin.readline()
 from saltext_logilab.containers import service, settings
 opts = json.loads(sys.argv[1])
 service.Service(settings.read(opts), lambda *_: None, lambda: None, service.while_parent_lives()).run()
@@ -138,10 +137,13 @@ def following(host: DockerHost, folder: Path) -> Iterator[Row]:
     """How soon the registry knows, and what the engine costs."""
     opts = {"pki_dir": str(folder / "engine/pki"), "logilab": {"containers": {"daemons": {"docker": host.url}}}}
     command = [sys.executable, "-c", FOLLOW, json.dumps(opts)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, stdin=subprocess.PIPE, text=True) as process:
         try:
-            assert process.stdout is not None
-            bare = int(process.stdout.readline())
+            time.sleep(10)  # it has imported Salt, and waits
+            bare = own_memory(process.pid)
+            assert process.stdin is not None
+            process.stdin.write("go\n")
+            process.stdin.flush()
             place = settings.read(opts).folder
             process_ = psutil.Process(process.pid)
             await_count(place, CONTAINERS)
@@ -153,10 +155,16 @@ def following(host: DockerHost, folder: Path) -> Iterator[Row]:
             time.sleep(IDLE)
             share = 100 * (sum(process_.cpu_times()[:2]) - before) / IDLE
             yield Row("idle engine, 200 containers", share, "% of a core", "", 0.1)
-            more = (process_.memory_info().rss - bare) / 2**20
+            more = (own_memory(process.pid) - bare) / 1024
             yield Row("memory beyond the bare Salt process", more, "MiB", "", 15)
         finally:
             process.kill()
+
+
+def own_memory(pid: int) -> int:
+    """Return the memory that a process has for itself alone, in KiB, in RAM or swapped out."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return sum(int(line.split()[1]) for line in lines if line.startswith(("RssAnon:", "VmSwap:")))
 
 
 def await_count(place: Path, count: int) -> None:

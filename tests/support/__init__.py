@@ -6,6 +6,7 @@ test's own, to kill and to configure.
 
 ==================================================================  ==================================================
 ``docker_host``, ``new_docker_host()``                              a Docker Engine in a network namespace
+``run_container()``                                                 a container on ``docker_host``
 ``podman_host``                                                     Podman's service, which speaks Docker's API
 ``connected_docker_host``                                           a Docker Engine whose containers reach the outside
 ``systemd_container()``, ``salt_container()``                       a fresh Debian with systemd; with Salt, and us
