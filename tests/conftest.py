@@ -15,6 +15,7 @@ pytest_plugins = [
     "tests.support.etcd",
     "tests.support.postgresql",
     "tests.support.docker",
+    "tests.support.podman",
     "tests.support.watching",
     "tests.support.debian",
     "tests.support.extension",

@@ -95,7 +95,7 @@ def told_by(event: Event, name: str) -> Change | None:
     what = _ACTIONS.get(event.action)
     if what is None:
         return None
-    detail = f"{event.old_name} -> {event.name}" if what == "renamed" else event.health
+    detail = f"{event.old_name or name} -> {event.name}" if what == "renamed" else event.health
     return Change(event.at, event.container, event.name or name, what, detail, event.key)
 
 

@@ -19,6 +19,7 @@ from saltext_logilab.errors import ConfigurationError, UnavailableError
 
 TIMEOUT = 10.0
 CONTAINER_EVENTS = ("start", "die", "destroy", "rename", "pause", "unpause", "update", "health_status")
+PODMAN_EVENTS = ("died", "remove")  # its own words for die and destroy
 NETWORK_EVENTS = ("connect", "disconnect")
 
 
@@ -120,7 +121,7 @@ class Client:
 
         :raises UnavailableError: the daemon cannot be asked.
         """
-        filters = {"type": ["container", "network"], "event": [*CONTAINER_EVENTS, *NETWORK_EVENTS]}
+        filters = {"type": ["container", "network"], "event": [*CONTAINER_EVENTS, *PODMAN_EVENTS, *NETWORK_EVENTS]}
         query = {"filters": json.dumps(filters), **({"since": since} if since else {})}
         connection = Connection(self.url, self._timeout)
         try:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import ipaddress
 from functools import lru_cache
 
-LOOPBACK, LOCAL, PUBLIC, ROUTED = "loopback", "local", "public", "routed"
-CLASSES = (LOOPBACK, LOCAL, PUBLIC, ROUTED)
+LOOPBACK, LOCAL, PUBLIC = "loopback", "local", "public"
+CLASSES = (LOOPBACK, LOCAL, PUBLIC)
 
 
 @lru_cache(maxsize=4096)

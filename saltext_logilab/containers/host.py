@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from saltext_logilab.containers import addresses, compact, declared, listeners, listing, owner, picture, probe
+from saltext_logilab.containers import addresses, compact, declared, firewall, listeners, listing, owner, picture, probe
 from saltext_logilab.containers.allocation import Key, Reservation
 from saltext_logilab.containers.client import Client, NoSuchContainerError
 from saltext_logilab.containers.database import NAME, opened
@@ -65,6 +65,21 @@ def diff(settings: ContainersSettings, told: Any) -> dict[str, Any]:
     found = find(settings, Criteria())
     differences = declared.diff(settings.declared if told is None else told, found["ports"])
     return {"age": found["age"], "ok": not differences, "containers": differences}
+
+
+def audit(settings: ContainersSettings) -> dict[str, Any]:
+    """
+    Return how far each port reaches, and whether unpublished ones are reached by a route.
+
+    :raises UnavailableError: the firewall or a daemon cannot be read.
+    """
+    found = find(settings, Criteria())
+    firewalls = {family: firewall.read(family) for family in firewall.PROGRAMS}
+    return {
+        "age": found["age"],
+        "routed": [f"IPv{family}" for family, one in firewalls.items() if one.is_routed],
+        "ports": firewall.audit(found["ports"], firewalls),
+    }
 
 
 def inspect(settings: ContainersSettings, name: str, daemon: str | None) -> tuple[str, Client, dict[str, Any]]:

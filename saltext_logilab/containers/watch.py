@@ -106,16 +106,21 @@ class Watch:
             pause = min(2 * pause, LONGEST_PAUSE)
 
     def _lost(self, problem: str) -> None:
-        was = self._daemon.state
+        was, known = self._daemon.state, self._daemon.error
         since = self._clock() if was == CONNECTED else self._daemon.since
         self._daemon = replace(self._daemon, state=STALE, since=since, error=problem)
         self._registry.note(self._daemon)
-        if was == CONNECTED:
+        if problem != known:
             log.warning("%s: %s", self._daemon.name, problem)
+        if was == CONNECTED:
             self._tell(News("stale", self._daemon))
 
     def _follow(self) -> None:
         messages: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
+        if (
+            not self._daemon.cursor
+        ):  # from here on each event is told, also when this process is killed before it is read
+            self._daemon = replace(self._daemon, cursor=_cursor(int(self._clock() * 10**9)))
         with contextlib.closing(self._client.events(self._daemon.cursor)) as stream:
             reader = threading.Thread(target=_read, args=(stream, messages), daemon=True)
             reader.start()
@@ -135,7 +140,7 @@ class Watch:
 
     def _replay(self, messages: queue.SimpleQueue[dict[str, Any] | None]) -> None:
         """Take the events of the daemon's ring that were missed: they tell more than a comparison does."""
-        while self._daemon.cursor and (batch := _batch(messages, QUIET)):
+        while batch := _batch(messages, QUIET):
             self._absorb(_events(batch))
             if _END in batch:
                 messages.put(_END)
@@ -235,13 +240,18 @@ class Watch:
         keys = [change.key for change in changes if change.key]
         if keys:
             last = max(int(key.partition(":")[0]) for key in keys)
-            self._daemon = replace(self._daemon, cursor=f"{last // 10**9}.{last % 10**9:09d}")
+            self._daemon = replace(self._daemon, cursor=_cursor(last))
         self._registry.apply(self._daemon, Update(at, tuple(present), gone, tuple(changes)))
         self._known.update((one.id, one) for one in present)
         for one in gone:
             self._known.pop(one, None)
         if changes and not quiet and not self._is_new:
             self._tell(News("changed", self._daemon, tuple(changes)))
+
+
+def _cursor(nano: int) -> str:
+    """Return a time as the Engine's ``since`` takes it."""
+    return f"{nano // 10**9}.{nano % 10**9:09d}"
 
 
 def _differs(old: Container, new: Container) -> bool:

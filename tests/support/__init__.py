@@ -6,10 +6,13 @@ test's own, to kill and to configure.
 
 ==================================================================  ==================================================
 ``docker_host``, ``new_docker_host()``                              a Docker Engine in a network namespace
+``run_container()``                                                 a container on ``docker_host``
+``podman_host``                                                     Podman's service, which speaks Docker's API
 ``connected_docker_host``                                           a Docker Engine whose containers reach the outside
 ``systemd_container()``, ``salt_container()``                       a fresh Debian with systemd; with Salt, and us
 ``libvirt_host``, ``other_libvirt_host``, ``new_libvirt_host()``    a libvirtd that takes itself for a host
 ``tiny_guest``                                                      a guest that boots in seconds without KVM
+``watch()``                                                         the registry of ports, as the engine keeps it
 ``etcd_server``, ``new_etcd_server()``                              an etcd
 ``postgresql_server``, ``new_postgresql_server()``                  a PostgreSQL
 ``tcp_relay()``                                                     a bad network

@@ -10,10 +10,10 @@ from __future__ import annotations
 import io
 import os
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
@@ -28,6 +28,7 @@ from tests.support.sessions import remove_tree
 
 if TYPE_CHECKING:
     import docker
+    from docker.models.containers import Container
 else:
     docker = Optional("docker", extra="docker")
 
@@ -215,3 +216,19 @@ def connected_docker_host(daemon_root: Path) -> Iterator[DockerHost]:
     host = _start(daemon_root, Bridge.create())
     yield host
     host.stop()
+
+
+@pytest.fixture
+def run_container(docker_host: DockerHost) -> Iterator[Callable[..., Container]]:
+    """Return a starter of containers on :func:`docker_host`, which end with the test: ``run_container("web", {…})``."""
+
+    def start(
+        name: str, ports: dict[str, Any] | None = None, command: Sequence[str] = ("sleep", "1000"), **options: Any
+    ) -> Container:
+        options = {"detach": True, "stop_signal": "KILL", **options}
+        return docker_host.client().containers.run(
+            docker_host.busybox, list(command), name=name, ports=ports, **options
+        )
+
+    yield start
+    docker_host.remove_containers()

@@ -289,6 +289,24 @@ def free(
         return {"free": not reason, **({"reason": reason} if reason else {})}
 
 
+def audit() -> dict[str, Any]:
+    """
+    Tell of each published port how far it reaches, by its address and by the firewall of this host.
+
+    Returns ``age``, ``ports`` and ``routed``. A port's ``exposure`` is ``loopback``, ``local``, ``public``, or
+    ``filtered`` where DOCKER-USER refuses it to everybody; ``why`` says by what. ``routed`` names the families whose
+    FORWARD policy lets a neighbour with a route reach every port of every container, published or not.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt '*' docker_ports.audit
+    """
+    with _errors():
+        return host.audit(_settings())
+
+
 def reserve(
     name: str,
     container_port: str | int,

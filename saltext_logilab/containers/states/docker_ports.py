@@ -190,7 +190,7 @@ def published(name: str, ports: list[str | int], exact: bool = False, daemon: st
     """
     try:
         wanted = parse_all(ports)
-        found = __salt__["docker_ports.find"](container=name, daemon=daemon)["ports"]
+        found = __salt__["docker_ports.find"](container=name, daemon=daemon, fresh=True)["ports"]
     except _ERRORS as err:
         return _answer(name, False, str(err))
     rows = [row for row in found if row["container"] == name]

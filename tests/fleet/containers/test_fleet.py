@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,6 @@ import pytest
 from saltext_logilab.containers import owner
 from saltext_logilab.lab import configs
 from saltext_logilab.lab.lab import Lab
-from tests.functional.containers.test_watch import SLEEP
 from tests.support.docker import DockerHost
 from tests.support.labs import LabFactory, accept_all
 from tests.support.waiting import wait_until
@@ -38,20 +37,6 @@ def lab(make_module_lab: LabFactory, docker_host: DockerHost) -> Lab:
     return made
 
 
-@pytest.fixture
-def run(docker_host: DockerHost) -> Iterator[Callable[..., Any]]:
-    """Return a starter of containers, which are removed after the test."""
-    client = docker_host.client()
-
-    def start(name: str, ports: dict[str, Any], **more: Any) -> Any:
-        image = docker_host.busybox
-        return client.containers.run(image, SLEEP, name=name, ports=ports, detach=True, stop_signal="KILL", **more)
-
-    yield start
-    for container in client.containers.list(all=True):
-        container.remove(force=True)
-
-
 def ask(lab: Lab, master: str, function: str, *arguments: str) -> Any:
     """Return what a runner function answers."""
     done = lab.run(master, "salt-run", f"docker_ports.{function}", *arguments, "--out", "json")
@@ -63,10 +48,10 @@ def shown(lab: Lab, master: str, port: int) -> list[dict[str, Any]]:
     return list(ask(lab, master, "find", f"port={port}")["ports"])
 
 
-def test_every_master_knows(lab: Lab, run: Callable[..., Any]) -> None:
+def test_every_master_knows(lab: Lab, run_container: Callable[..., Any]) -> None:
     """Two containers come up and one goes: both masters tell the same, with its age, without a job."""
-    run("web", {"80/tcp": 25380}, labels={"team": "shop", "secret": "x"})
-    gone = run("db", {"5432/tcp": ("127.0.0.1", 25381)})
+    run_container("web", {"80/tcp": 25380}, labels={"team": "shop", "secret": "x"})
+    gone = run_container("db", {"5432/tcp": ("127.0.0.1", 25381)})
     for master in MASTERS:
         wait_until(lambda master=master: shown(lab, master, 25381), PATIENCE, f"both on {master}")
         rows = shown(lab, master, 25380)
@@ -83,7 +68,7 @@ def test_every_master_knows(lab: Lab, run: Callable[..., Any]) -> None:
     assert [job for job in jobs.values() if job["Function"].startswith("docker_ports")] == []
 
 
-def test_events_reach_every_master(lab: Lab, run: Callable[..., Any]) -> None:
+def test_events_reach_every_master(lab: Lab, run_container: Callable[..., Any]) -> None:
     """A change is an event on the bus of each master, with what has changed and no more."""
     told: dict[str, str] = {}
 
@@ -99,7 +84,7 @@ def test_events_reach_every_master(lab: Lab, run: Callable[..., Any]) -> None:
     def heard() -> bool:
         nonlocal started
         started += 1
-        run(f"told{started}", {"80/tcp": None}, environment={"PASSWORD": "secret"})
+        run_container(f"told{started}", {"80/tcp": None}, environment={"PASSWORD": "secret"})
         return not any(listener.is_alive() for listener in listeners)
 
     wait_until(heard, PATIENCE, "events on both masters")
@@ -107,6 +92,22 @@ def test_events_reach_every_master(lab: Lab, run: Callable[..., Any]) -> None:
         data = json.loads(told[master].splitlines()[0].partition("\t")[2])
         assert {change["what"] for change in data["data"]["changes"]} >= {"started", "opened"}, data
         assert "secret" not in told[master]
+
+
+@pytest.mark.parametrize("version", ["3006", "3007"])
+def test_older_versions_of_salt(
+    make_lab: LabFactory, docker_host: DockerHost, run_container: Callable[..., Any], version: str
+) -> None:
+    """The engine, the mine and the runner do the same on the oldest versions."""
+    run_container("web", {"80/tcp": 25384})
+    salt = dict.fromkeys(("paris", "m1"), version)
+    made = make_lab(masters=("paris",), minions=("m1",), salt=salt, minion_options=options(docker_host))
+    accept_all(made)
+    wait_until(lambda: shown(made, "paris", 25384), PATIENCE, "the table at the master")
+    assert ask(made, "paris", "status")["ok"] is True
+    told = made.run("m1", "salt-call", "docker_ports.find", "port=25384", "--out", "json").stdout
+    assert json.loads(told)["local"]["daemons"]["docker"]["source"] == "engine"
+    assert "Traceback" not in made.log("m1").read_text()
 
 
 def test_one_owner(lab: Lab) -> None:
@@ -118,9 +119,9 @@ def test_one_owner(lab: Lab) -> None:
     assert "Traceback" not in log
 
 
-def test_for_people(lab: Lab, run: Callable[..., Any]) -> None:
+def test_for_people(lab: Lab, run_container: Callable[..., Any]) -> None:
     """A table, pictures, and files that need an explicit target."""
-    run("web", {"80/tcp": 25382})
+    run_container("web", {"80/tcp": 25382})
     wait_until(lambda: shown(lab, "paris", 25382), PATIENCE, "web")
     table = lab.run("paris", "salt-run", "docker_ports.find", "port=25382").stdout
     assert table.splitlines()[0].split()[:4] == ["HOST", "PORT", "ADDRESS", "PROTO"]
@@ -134,9 +135,9 @@ def test_for_people(lab: Lab, run: Callable[..., Any]) -> None:
     assert "backend web-80" in backend
 
 
-def test_a_minion_without_an_accepted_key(lab: Lab, run: Callable[..., Any]) -> None:
+def test_a_minion_without_an_accepted_key(lab: Lab, run_container: Callable[..., Any]) -> None:
     """What is known of it stays, marked orphaned, and status says so; a mistake is one sentence with exit code 1."""
-    run("web", {"80/tcp": 25383})
+    run_container("web", {"80/tcp": 25383})
     wait_until(lambda: shown(lab, "nantes", 25383), PATIENCE, "web")
     assert ask(lab, "nantes", "status")["ok"] is True
     for wrong, sentence in (("port=99/sctq", "is no protocol"), ("exposure=x", "is no exposure")):

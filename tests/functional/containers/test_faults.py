@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import collections
+import subprocess
+import sys
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -76,6 +78,50 @@ def test_an_engine_that_was_away(docker_host: DockerHost, tmp_path: Path) -> Non
             once(second)
     finally:
         container.remove(force=True)
+
+
+ENGINE = """
+import json, sys
+from saltext_logilab.containers import service, settings
+area = {"daemons": {"docker": sys.argv[2]}, "history": 5000}
+opts = {"pki_dir": sys.argv[1] + "/pki", "logilab": {"containers": area}}
+service.Service(settings.read(opts), lambda *_: None, lambda: None, lambda: True).run()
+"""
+
+
+def kill_engines(host: DockerHost, folder: Path, rounds: int) -> None:
+    """Kill the engine by SIGKILL in the middle of changes, again and again; then let one catch up, and check."""
+    container = run(host, "killed", ports={"80/tcp": 25093})
+    try:
+        for number in range(rounds):
+            command = [sys.executable, "-c", ENGINE, str(folder), host.url]
+            with subprocess.Popen(command) as engine:
+                watched = Watched(folder, {"docker": host.url}, history=5000)
+                wait_until(lambda watched=watched: owner.is_running(watched.settings.folder), PATIENCE, "the engine")
+                wait_until(watched.is_connected, PATIENCE, "followed")
+                for step in range(10):
+                    container.rename(f"killed{number}x{step}")
+                    if step == number % 10:
+                        engine.kill()
+        with watching(folder, {"docker": host.url}, history=5000) as last:
+            name = f"killed{rounds - 1}x9"
+            wait_until(lambda: name in last.ports(), PATIENCE, name)
+            wait_until(lambda: last.what(name).count("renamed") == 10 * rounds, PATIENCE, "each rename once")
+            last.agrees(host.url)
+            once(last)
+    finally:
+        container.remove(force=True)
+
+
+def test_a_killed_engine(docker_host: DockerHost, tmp_path: Path) -> None:
+    """SIGKILL in the middle of changes: the next engine tells the rest, each once."""
+    kill_engines(docker_host, tmp_path, 2)
+
+
+@pytest.mark.soak
+def test_many_killed_engines(docker_host: DockerHost, tmp_path: Path) -> None:
+    """The same, at each step of a series."""
+    kill_engines(docker_host, tmp_path, 30)
 
 
 def test_a_burst(docker_host: DockerHost, watch: Watch) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import socket
+import subprocess
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
@@ -59,24 +60,10 @@ def modules(shared_modules: Modules, docker_host: DockerHost, module_state: Path
         yield shared_modules
 
 
-@pytest.fixture
-def run(docker_host: DockerHost) -> Iterator[Callable[..., Any]]:
-    """Return a starter of containers, which are removed after the test."""
-    client = docker_host.client()
-
-    def start(name: str, ports: dict[str, Any] | None = None, command: list[str] = SLEEP, **options: Any) -> Any:
-        image = docker_host.busybox
-        return client.containers.run(image, command, name=name, ports=ports, detach=True, stop_signal="KILL", **options)
-
-    yield start
-    for container in client.containers.list(all=True):
-        container.remove(force=True)
-
-
-def test_which_container_answers_on_a_port(modules: Modules, run: Callable[..., Any]) -> None:
+def test_which_container_answers_on_a_port(modules: Modules, run_container: Callable[..., Any]) -> None:
     """One listing without an engine: by port, protocol, name, image, project, label, exposure."""
     labels = {"com.docker.compose.project": "shop"}
-    run("web", {"80/tcp": 25180, "53/udp": ("127.0.0.1", 25153)}, labels=labels)
+    run_container("web", {"80/tcp": 25180, "53/udp": ("127.0.0.1", 25153)}, labels=labels)
     found = modules.docker_ports.find(port=25180)
     assert {row["container"] for row in found["ports"]} == {"web"}
     assert {row["host_ip"] for row in found["ports"]} == {"0.0.0.0", "::"}
@@ -106,12 +93,12 @@ def test_a_port_of_the_kernel_that_is_missing(modules: Modules, docker_host: Doc
 def test_with_the_engine_no_listing_is_made(
     modules: Modules,
     watch: Callable[..., Watched],
-    run: Callable[..., Any],
+    run_container: Callable[..., Any],
     docker_host: DockerHost,
     module_state: Path,
 ) -> None:
     """The registry answers, with its age, and history and status tell of it."""
-    run("web", {"80/tcp": 25181})
+    run_container("web", {"80/tcp": 25181})
     watch(docker_host, folder=module_state.parent)
     found = modules.docker_ports.find(port=25181)
     assert found["daemons"]["docker"]["source"] == "engine"
@@ -123,11 +110,11 @@ def test_with_the_engine_no_listing_is_made(
     assert (status["ok"], status["engine"], status["daemons"]["docker"]["state"]) == (True, "running", "connected")
 
 
-def test_real_listeners_of_shared_networks(modules: Modules, run: Callable[..., Any]) -> None:
+def test_real_listeners_of_shared_networks(modules: Modules, run_container: Callable[..., Any]) -> None:
     """Host network: what really listens; a container's network: what listens behind that one's published port."""
-    run("hosted", command=["httpd", "-f", "-p", "25182"], network_mode="host")
-    run("owner", {"80/tcp": 25183, "81/tcp": 25184})
-    run("guest", command=["httpd", "-f", "-p", "80"], network_mode="container:owner")
+    run_container("hosted", command=["httpd", "-f", "-p", "25182"], network_mode="host")
+    run_container("owner", {"80/tcp": 25183, "81/tcp": 25184})
+    run_container("guest", command=["httpd", "-f", "-p", "80"], network_mode="container:owner")
 
     def listeners() -> set[tuple[str, int, int]]:
         rows = modules.docker_ports.list()["ports"]
@@ -139,28 +126,30 @@ def test_real_listeners_of_shared_networks(modules: Modules, run: Callable[..., 
     wait_until(lambda: listeners() == wanted, PATIENCE, "listeners")
 
 
-def test_wait_for_more_than_the_proxy(modules: Modules, run: Callable[..., Any]) -> None:
+def test_wait_for_more_than_the_proxy(modules: Modules, run_container: Callable[..., Any]) -> None:
     """docker-proxy accepts at once with nothing behind it; what is waited for is the server in the container."""
-    run("deaf", {"80/tcp": 25185, "53/udp": 25186})
+    run_container("deaf", {"80/tcp": 25185, "53/udp": 25186})
     with socket.create_connection(("127.0.0.1", 25185), timeout=5):
         assert modules.docker_ports.wait("deaf", 80, timeout=0.3) is False
     assert modules.docker_ports.wait("deaf", "53/udp", timeout=0.1) is False
     assert modules.docker_ports.wait("deaf", 81, timeout=0) is False
-    run("web", {"80/tcp": 25187}, SERVE)
+    run_container("web", {"80/tcp": 25187}, SERVE)
     assert modules.docker_ports.wait("web", 80, timeout=20) is True
-    run("dhcp", {"67/udp": 25188}, DHCP)
+    run_container("dhcp", {"67/udp": 25188}, DHCP)
     assert modules.docker_ports.wait("dhcp", 67, "udp", timeout=20) is True
 
 
-def test_no_secret_leaves_the_host(modules: Modules, run: Callable[..., Any]) -> None:
+def test_no_secret_leaves_the_host(modules: Modules, run_container: Callable[..., Any]) -> None:
     """Neither environment nor command nor a label that is not allowed is in an answer or in the mine's table."""
-    run("web", {"80/tcp": 25189}, [*SLEEP, SECRET], environment={"PASSWORD": SECRET}, labels={"secret": SECRET})
+    run_container(
+        "web", {"80/tcp": 25189}, [*SLEEP, SECRET], environment={"PASSWORD": SECRET}, labels={"secret": SECRET}
+    )
     told = [modules.docker_ports.list(), modules.docker_ports.table(), modules.docker_ports.container("web")]
     assert "25189" in json.dumps(told)
     assert SECRET not in json.dumps(told)
 
 
-def test_a_reservation_stays(modules: Modules, run: Callable[..., Any]) -> None:
+def test_a_reservation_stays(modules: Modules, run_container: Callable[..., Any]) -> None:
     """A proposal reserves nothing, the reservation is what was proposed, and it survives everything but a release."""
     proposed = modules.docker_ports.port("web", 80)
     assert modules.docker_ports.reservations() == []
@@ -170,7 +159,7 @@ def test_a_reservation_stays(modules: Modules, run: Callable[..., Any]) -> None:
     assert modules.docker_ports.port("web", 80) == proposed
     assert "reserved for web 80/tcp" in modules.docker_ports.free(proposed)["reason"]
     assert [one["name"] for one in modules.docker_ports.reservations(unused=True)] == ["web"]
-    container = run("web", {"80/tcp": proposed})
+    container = run_container("web", {"80/tcp": proposed})
     assert modules.docker_ports.reservations(unused=True) == []
     assert modules.docker_ports.prune(days=0) == []
     container.remove(force=True)
@@ -179,10 +168,10 @@ def test_a_reservation_stays(modules: Modules, run: Callable[..., Any]) -> None:
     assert modules.docker_ports.release("web", 80) == {"changed": False, "host_port": None}
 
 
-def test_what_is_held_is_not_given(modules: Modules, run: Callable[..., Any]) -> None:
+def test_what_is_held_is_not_given(modules: Modules, run_container: Callable[..., Any]) -> None:
     """Neither another container's port, nor that of a process, on whatever address and family."""
     other = modules.docker_ports.port("first", 80)
-    run("other", {"81/tcp": ("127.0.0.1", other)})
+    run_container("other", {"81/tcp": ("127.0.0.1", other)})
     assert modules.docker_ports.port("first", 80) != other
     assert "the container 'other' holds it" in modules.docker_ports.free(other)["reason"]
     wanted = modules.docker_ports.port("second", 80)
@@ -194,9 +183,9 @@ def test_what_is_held_is_not_given(modules: Modules, run: Callable[..., Any]) ->
             modules.docker_ports.reserve("third", 80, port=wanted)
 
 
-def test_the_owner_keeps_what_its_container_has(modules: Modules, run: Callable[..., Any]) -> None:
+def test_the_owner_keeps_what_its_container_has(modules: Modules, run_container: Callable[..., Any]) -> None:
     """A container that already publishes a port of the pool is given just that one."""
-    run("web", {"80/tcp": 20011})
+    run_container("web", {"80/tcp": 20011})
     assert modules.docker_ports.port("web", 80) == 20011
     assert modules.docker_ports.reserve("web", 80)["host_port"] == 20011
 
@@ -288,3 +277,28 @@ def test_the_state_is_private(modules: Modules, module_state: Path) -> None:
     modules.docker_ports.reserve("web", 80)
     folder = module_state / settings.AREA
     assert folder.stat().st_mode & 0o077 == 0
+
+
+def test_audit(modules: Modules, run_container: Callable[..., Any], docker_host: DockerHost) -> None:
+    """A rule by the published port closes IPv4; one by the container's port does not; IPv6 goes by docker-proxy."""
+    run_container("web", {"80/tcp": 25190, "81/tcp": 25191, "82/tcp": ("127.0.0.1", 25192)})
+    rules = [
+        "-I DOCKER-USER -p tcp -m conntrack --ctorigdstport 25190 --ctdir ORIGINAL -j DROP",
+        "-I DOCKER-USER -p tcp --dport 25191 -j DROP",
+    ]
+    try:
+        for rule in rules:
+            subprocess.run(docker_host.netns.command("iptables", *rule.split()), check=True)
+        told = modules.docker_ports.audit()
+        found = {(one["host_port"], one["host_ip"]): one["exposure"] for one in told["ports"]}
+        assert found == {
+            (25190, "0.0.0.0"): "filtered",
+            (25190, "::"): "public",
+            (25191, "0.0.0.0"): "public",
+            (25191, "::"): "public",
+            (25192, "127.0.0.1"): "loopback",
+        }
+        assert set(told["routed"]) <= {"IPv4", "IPv6"}
+    finally:
+        for rule in rules:
+            subprocess.run(docker_host.netns.command("iptables", *rule.replace("-I", "-D", 1).split()), check=True)

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from tests.functional.containers.test_module import POOLS, SERVE
-from tests.functional.containers.test_watch import SLEEP
 from tests.support.docker import DockerHost
 
 
@@ -34,20 +33,6 @@ def states(shared_loaders: Any, docker_host: DockerHost, state_folder: Path) -> 
     shutil.rmtree(state_folder, ignore_errors=True)
     with docker_host.netns.entered():
         yield shared_loaders.states.docker_ports
-
-
-@pytest.fixture
-def run(docker_host: DockerHost) -> Iterator[Callable[..., Any]]:
-    """Return a starter of containers, which are removed after the test."""
-    client = docker_host.client()
-
-    def start(name: str, ports: dict[str, Any], command: list[str] = SLEEP, **options: Any) -> Any:
-        image = docker_host.busybox
-        return client.containers.run(image, command, name=name, ports=ports, detach=True, stop_signal="KILL", **options)
-
-    yield start
-    for container in client.containers.list(all=True):
-        container.remove(force=True)
 
 
 def test_reserved_once(states: Any, shared_loaders: Any) -> None:
@@ -84,10 +69,10 @@ def test_a_reservation_that_cannot_be_had(states: Any) -> None:
     assert "exhausted" in full.comment
 
 
-def test_available_before_a_container_is_replaced(states: Any, run: Callable[..., Any]) -> None:
+def test_available_before_a_container_is_replaced(states: Any, run_container: Callable[..., Any]) -> None:
     """A free port, and the port of the container itself, are available; another's or a process's is not."""
     assert states.available(name="25280").result is True
-    container = run("web", {"80/tcp": 25280})
+    container = run_container("web", {"80/tcp": 25280})
     assert states.available(name="25280", container="web").result is True
     taken = states.available(name="25280", container="other")
     assert (taken.result, taken.changes) == (False, {})
@@ -98,9 +83,9 @@ def test_available_before_a_container_is_replaced(states: Any, run: Callable[...
     assert container.status == "running"
 
 
-def test_published_as_specified(states: Any, run: Callable[..., Any]) -> None:
+def test_published_as_specified(states: Any, run_container: Callable[..., Any]) -> None:
     """Addresses of both families, any port, a range, UDP; what lacks and what is too much is named."""
-    run("web", {"80/tcp": 25282, "443/tcp": ("127.0.0.1", None), "53/udp": ("127.0.0.1", 25283)})
+    run_container("web", {"80/tcp": 25282, "443/tcp": ("127.0.0.1", None), "53/udp": ("127.0.0.1", 25283)})
     good = ["25282:80", "127.0.0.1::443", "127.0.0.1:25280-25290:53/udp"]
     assert states.published(name="web", ports=good, exact=True).result is True
     lacking = states.published(name="web", ports=["25299:80"])
@@ -113,10 +98,10 @@ def test_published_as_specified(states: Any, run: Callable[..., Any]) -> None:
     assert "runs backwards" in states.published(name="web", ports=["25290-25280:80"]).comment
 
 
-def test_answering(states: Any, run: Callable[..., Any]) -> None:
+def test_answering(states: Any, run_container: Callable[..., Any]) -> None:
     """A server answers, a mere sleep does not; a trial run does not wait."""
-    run("web", {"80/tcp": 25284}, SERVE)
-    run("deaf", {"80/tcp": 25285})
+    run_container("web", {"80/tcp": 25284}, SERVE)
+    run_container("deaf", {"80/tcp": 25285})
     assert states.answering(name="web", ports=[80], timeout=20).result is True
     deaf = states.answering(name="deaf", ports=[80], timeout=0.2)
     assert deaf.result is False
@@ -124,13 +109,13 @@ def test_answering(states: Any, run: Callable[..., Any]) -> None:
     assert states.answering(name="deaf", ports=[80], test=True).result is None
 
 
-def test_file(states: Any, run: Callable[..., Any], tmp_path: Path) -> None:
+def test_file(states: Any, run_container: Callable[..., Any], tmp_path: Path) -> None:
     """Written once, kept with its mode, not rewritten when equal, and never emptied unasked."""
     path = tmp_path / "backends.cfg"
     wanted = {"name": str(path), "form": "haproxy", "mode": "0640"}
     nothing = states.file(**wanted)
     assert (nothing.result, path.exists()) == (False, False)
-    container = run("web", {"80/tcp": 25286})
+    container = run_container("web", {"80/tcp": 25286})
     assert states.file(**wanted, test=True).result is None
     assert not path.exists()
     done = states.file(**wanted)

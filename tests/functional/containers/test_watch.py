@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
-
-import pytest
 
 from tests.support.docker import DockerHost
 from tests.support.waiting import wait_until
@@ -14,20 +12,6 @@ from tests.support.watching import PATIENCE, Watched
 Watch = Callable[..., Watched]
 SLEEP = ["sleep", "1000"]
 NETWORK = ("connected", "disconnected", "opened", "closed")
-
-
-@pytest.fixture
-def run(docker_host: DockerHost) -> Iterator[Callable[..., Any]]:
-    """Return a starter of containers: ``run("web", {"80/tcp": None})``; they are removed after the test."""
-    client = docker_host.client()
-
-    def start(name: str, ports: dict[str, Any] | None = None, command: list[str] = SLEEP, **options: Any) -> Any:
-        image = docker_host.busybox
-        return client.containers.run(image, command, name=name, ports=ports, detach=True, stop_signal="KILL", **options)
-
-    yield start
-    for container in client.containers.list(all=True):
-        container.remove(force=True)
 
 
 def awaited(watched: Watched, container: str, *kinds: str) -> None:
@@ -42,10 +26,10 @@ def awaited(watched: Watched, container: str, *kinds: str) -> None:
         assert told() == list(kinds)
 
 
-def test_a_container_comes_and_goes(docker_host: DockerHost, watch: Watch, run: Callable[..., Any]) -> None:
+def test_a_container_comes_and_goes(docker_host: DockerHost, watch: Watch, run_container: Callable[..., Any]) -> None:
     """Its ports of both families are there with what was asked for, and gone when it stops."""
     watched = watch(docker_host)
-    container = run("web", {"80/tcp": None, "53/udp": ("127.0.0.1", 20053)})
+    container = run_container("web", {"80/tcp": None, "53/udp": ("127.0.0.1", 20053)})
     wait_until(lambda: "web" in watched.ports(), PATIENCE, "web in the registry")
     watched.agrees(docker_host.url)
     asked = {(port.container_port, port.protocol): (port.host_ip, port.requested) for port in watched.ports()["web"]}
@@ -58,10 +42,12 @@ def test_a_container_comes_and_goes(docker_host: DockerHost, watch: Watch, run: 
     assert [one for one in told if one not in NETWORK] == ["started", "died", "destroyed"]
 
 
-def test_each_step_of_a_life_is_told_once(docker_host: DockerHost, watch: Watch, run: Callable[..., Any]) -> None:
+def test_each_step_of_a_life_is_told_once(
+    docker_host: DockerHost, watch: Watch, run_container: Callable[..., Any]
+) -> None:
     """Paused, renamed, stopped, started: each stands in the history once, and in the registry at once."""
     watched = watch(docker_host)
-    container = run("ann")
+    container = run_container("ann")
     container.pause()
     wait_until(lambda: watched.containers()["ann"].state == "paused", PATIENCE, "paused")
     container.unpause()

@@ -91,7 +91,7 @@ TABLE = (
     ),
     Substitution(
         r"docker run -d --name (\w+) -p (\S+) nginx",
-        r"docker -H {docker} run -d --name \1 -p \2 logilab/busybox httpd -f -p 80",
+        r"echo {docker_lab} && docker -H {docker} run -d --name \1 -p \2 logilab/busybox httpd -f -p 80",
         "a private Engine without a way to a registry: a small web server in the place of nginx",
     ),
     Substitution(
@@ -159,8 +159,11 @@ def session(request: pytest.FixtureRequest) -> Iterator[Session]:
             options = {"engines": [{"docker_ports": {}}], "logilab": area}
             lab.up(Wish(masters=("paris",), minions=("web1",), minion_options=options))
             accept_all(lab)
-            known = ("salt-run", "docker_ports.find", "port=8080")
-            wait_until(lambda: "web1" in lab.run("paris", *known).stdout, 60, "the table at the master")
+            wait_until(
+                lambda: "web1" in lab.run("paris", "salt-run", "docker_ports.status").stdout,
+                60,
+                "the table at the master",
+            )
         return str(lab.folder)
 
     places = {
