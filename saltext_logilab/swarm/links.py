@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -232,6 +233,6 @@ async def reachable(host: str, port: int, patience: float = 3.0) -> str:
     except asyncio.TimeoutError:
         return f"no answer within {patience:g} s"
     except OSError as err:
-        return err.strerror or str(err)
+        return os.strerror(err.errno) if err.errno else str(err)
     writer.close()
     return ""
