@@ -10,6 +10,7 @@ A lab: real ``salt-master`` and ``salt-minion`` daemons on one machine, and all 
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import shutil
@@ -278,6 +279,7 @@ class Lab:
         if member.role == "swarm":
             options = ["run", str(configs.swarm_file(self.folder)), "--report", str(configs.swarm_report(self.folder))]
             options += self._measuring()
+            configs.swarm_report(self.folder).unlink(missing_ok=True)
         self._end([member], 0)
         for path in configs.pidfiles(self.folder, member.name):  # after a kill Salt may think that it runs already
             path.unlink(missing_ok=True)
@@ -339,9 +341,22 @@ class Lab:
             enough = wanted.kind == "failover" and len(lacking) < len(masters)
             if status.state != "up":
                 waiting[status.name] = "does not answer"
+            elif name.role == "swarm" and (missing := self._missing_fakes(wanted, ids, known)):
+                waiting[status.name] = f"has {missing} minions that are accepted and have not joined"
             elif lacking and not enough:
                 waiting[status.name] = f"is not known or not connected at {', '.join(lacking)}"
         return waiting
+
+    def _missing_fakes(self, wanted: Plan, ids: Iterable[str], known: Mapping[str, Mapping[str, list[str]]]) -> int:
+        """Return how many fake minions are accepted and have not joined, by what they say themselves."""
+        if wanted.kind != "hot-hot":
+            return 0
+        accepted = sum(len(set(ids) & set(found["accepted"])) for found in known.values())
+        try:
+            joined = int(json.loads(configs.swarm_report(self.folder).read_text())["joined"])
+        except (OSError, ValueError, KeyError):
+            joined = 0
+        return max(0, accepted - joined)
 
     def _last_words(self, name: str) -> str:
         try:

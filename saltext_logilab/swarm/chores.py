@@ -99,7 +99,8 @@ class Chores:
 
     def _ping(self, seat: Seat) -> None:
         if self._has_seat(seat):
-            self._fire(seat, "minion_ping", "ping", "pings")
+            if seat.state is State.JOINED:
+                self._fire(seat, "minion_ping", "ping", "pings")
             self._engine.after(self._engine.spec.ping_interval, self._ping, seat)
 
     def _fire(self, seat: Seat, tag: str, data: object, kind: str) -> None:

@@ -11,9 +11,9 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import signal
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
@@ -105,11 +105,12 @@ class Pool:
         """
         present = {number for (number,) in self._database.execute("SELECT number FROM pair")}
         missing = sorted(set(numbers) - present)
-        for made, pair in enumerate(_generate_all(missing), start=1):
-            with contextlib.suppress(sqlite3.IntegrityError):  # another swarm was quicker
-                self._database.execute("INSERT INTO pair VALUES (?, ?, ?, ?)", tuple(vars(pair).values()))
-            if progress:
-                progress(made, len(missing))
+        with contextlib.closing(_generate_all(missing)) as pairs:
+            for made, pair in enumerate(pairs, start=1):
+                with contextlib.suppress(sqlite3.IntegrityError):  # another swarm was quicker
+                    self._database.execute("INSERT INTO pair VALUES (?, ?, ?, ?)", tuple(vars(pair).values()))
+                if progress:
+                    progress(made, len(missing))
         return len(missing)
 
     def pair(self, number: int) -> Pair:
@@ -125,10 +126,11 @@ class Pool:
         return row is not None
 
 
-def _generate_all(numbers: list[int]) -> Iterator[Pair]:
+def _generate_all(numbers: list[int]) -> Generator[Pair, None, None]:
     cpus = len(os.sched_getaffinity(0))
     if len(numbers) < _BATCH or cpus == 1:
         yield from map(generate, numbers)
         return
-    with ProcessPoolExecutor(cpus, mp_context=get_context("spawn")) as workers:
-        yield from workers.map(generate, numbers, chunksize=_BATCH)
+    # spawn, as there are threads; at the end of the block the workers are ended, whatever they are at
+    with get_context("spawn").Pool(cpus, signal.signal, (signal.SIGINT, signal.SIG_IGN)) as workers:
+        yield from workers.imap_unordered(generate, numbers, chunksize=4)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -137,7 +138,7 @@ class Requests:
 
     def _open(self) -> _Line:
         socket = self._context.socket(zmq.REQ)
-        _keep_trying(socket)
+        _keep_trying(socket, self._uri)
         socket.connect(self._uri)
         line = _Line(socket)
         self._lines.append(line)
@@ -168,7 +169,7 @@ class Subscription:
         self._socket = context.socket(zmq.SUB)
         self._socket.setsockopt(zmq.RCVHWM, 0)
         self._socket.setsockopt(zmq.SUBSCRIBE, b"")
-        _keep_trying(self._socket)
+        _keep_trying(self._socket, uri)
         self._monitor: zmq.Socket[bytes] | None = None
         if changed:
             self._monitor = self._socket.get_monitor_socket(_ALL)
@@ -216,9 +217,9 @@ def _tell(exchange: Exchange, answer: bytes | None) -> None:
         log.exception("an answer could not be handled")
 
 
-def _keep_trying(socket: zmq.Socket[bytes]) -> None:
+def _keep_trying(socket: zmq.Socket[bytes], uri: str) -> None:
     socket.setsockopt(zmq.LINGER, 0)
-    socket.setsockopt(zmq.IPV6, 1)
+    socket.setsockopt(zmq.IPV6, int("[" in uri))  # with it, even IPv4 goes over sockets of IPv6
     socket.setsockopt(zmq.RECONNECT_IVL, 100)
     socket.setsockopt(zmq.RECONNECT_IVL_MAX, 3000)
     socket.setsockopt(zmq.TCP_KEEPALIVE, 1)
@@ -232,6 +233,6 @@ async def reachable(host: str, port: int, patience: float = 3.0) -> str:
     except asyncio.TimeoutError:
         return f"no answer within {patience:g} s"
     except OSError as err:
-        return err.strerror or str(err)
+        return os.strerror(err.errno) if err.errno else str(err)
     writer.close()
     return ""

@@ -23,6 +23,7 @@ from saltext_logilab.swarm import report
 from saltext_logilab.swarm.swarm import Swarm
 
 _SAMPLES = 3600
+_FAMILY = 30  # looks after which the processes of the master are sought anew
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
@@ -81,6 +82,7 @@ async def _follow(watch: Watch, wishes: Wishes, stopped: asyncio.Task[bool], voi
             report.write(wishes.report, values)
         if not joined and values["joined"] >= values["wanted"]:
             joined = True
+            _give_back_memory()
             masters = ", ".join(values["masters"])
             voice.say(f"{values['minions']} minions have joined {masters} in {values['seconds']:.1f} s")
         voice.show(report.line(values))
@@ -98,6 +100,8 @@ class Watch:
         self._swarm = swarm
         self._samples: list[dict[str, Any]] = []
         self._master = _process(wishes.master_pid) if wishes.master_pid else None
+        self._family: list[psutil.Process] = []
+        self._looks = 0
         self._master_begun = self._master_cpu() or 0.0
 
     def look(self) -> dict[str, Any]:
@@ -128,7 +132,10 @@ class Watch:
             return None
         total = 0.0
         try:
-            for process in (self._master, *self._master.children(recursive=True)):
+            if self._looks % _FAMILY == 0:  # it looks at all processes of the machine
+                self._family = [self._master, *self._master.children(recursive=True)]
+            self._looks += 1
+            for process in self._family:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     times = process.cpu_times()
                     total += times.user + times.system
@@ -142,6 +149,13 @@ def _process(pid: int) -> psutil.Process:
         return psutil.Process(pid)
     except psutil.NoSuchProcess as err:
         raise UnavailableError(f"there is no process {pid}: --master-pid is a salt-master's first") from err
+
+
+def _give_back_memory() -> None:
+    """Let the C library give back what the sign-ins have used (malloc_trim(3), where there is one)."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim:
+        trim(0)
 
 
 def _die_with_parent() -> None:

@@ -72,6 +72,7 @@ class Swarm:
         self._engine: Engine | None = None
         self._pool: Pool | None = None
         self._tasks: list[asyncio.Task[None]] = []
+        self._stopping = False
         _allow_files(spec, len(self._masters))
 
     async def __aenter__(self) -> Swarm:
@@ -103,6 +104,7 @@ class Swarm:
 
     async def stop(self) -> None:
         """Stop at once; the masters keep the keys and data of the minions (see ``salt-swarm clean``)."""
+        self._stopping = True
         for task in self._tasks:
             task.cancel()
         for task in self._tasks:
@@ -110,7 +112,7 @@ class Swarm:
                 await task
         if self._engine:
             self._engine.close()
-        if self._pool:
+        if self._engine and self._pool:
             self._pool.close()
 
     async def ready(self, timeout: float = 60, share: float = 1.0) -> None:
@@ -188,7 +190,12 @@ class Swarm:
 
     def _make_keys(self, pool: Pool) -> None:
         numbers = {minion.key_number for minion in self.minions} | {SHARED}
-        pool.ensure(numbers, lambda made, count: self._progress(f"making keys: {made} of {count}"))
+        pool.ensure(numbers, self._key_made)
+
+    def _key_made(self, made: int, count: int) -> None:
+        if self._stopping:
+            raise UnavailableError(f"stopped when {made} of {count} keys were made; they are kept")
+        self._progress(f"making keys: {made} of {count}")
 
     async def _begin(self, engine: Engine, joining: Joining) -> None:
         for number, minion in enumerate(self.minions):

@@ -21,6 +21,7 @@ test's own, to kill and to configure.
 ``loaders``, ``new_loaders()``, ``new_runners()``                   Salt's loaders without daemons
 ``master``, ``minion``, ``new_master()``, ``new_minion()``          Salt's daemons
 ``salt_cli``, ``salt_run_cli``, ``salt_key_cli``                    Salt's commands on ``master``
+``fake_minions()``, ``module_fake_minions()``                       fake minions, by the package's own pytest plugin
 ``daemon_root``                                                     a short directory for more of the kind
 ==================================================================  ==================================================
 

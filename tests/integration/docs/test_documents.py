@@ -143,8 +143,8 @@ def session(request: pytest.FixtureRequest) -> Iterator[Session]:
     def specification() -> str:
         page = (ROOT / "docs" / "swarm.md").read_text(encoding="utf-8")
         found = next(block for block in blocks(page) if block.language == "yaml")
-        (session.home / "swarm.yaml").write_text(found.text, encoding="utf-8")
-        return str(session.home / "swarm.yaml")
+        (session.home / "specification.yaml").write_text(found.text, encoding="utf-8")
+        return str(session.home / "specification.yaml")
 
     def docker() -> str:
         host: DockerHost = request.getfixturevalue("docker_host")
