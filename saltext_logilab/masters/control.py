@@ -18,6 +18,7 @@ from typing import Any
 from saltext_logilab.errors import LogilabError, RefusedError, UnavailableError
 from saltext_logilab.masters.guard import sentence
 from saltext_logilab.masters.link import MESSAGE_LIMIT, Link
+from saltext_logilab.masters.patience import within
 
 SOCKET = "control"
 ANSWER_LIMIT = 16 * MESSAGE_LIMIT
@@ -37,7 +38,7 @@ async def serve(folder: Path, commands: Mapping[str, Command]) -> None:
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         link = Link(b"", reader, writer)
         with contextlib.suppress(OSError, EOFError, LogilabError, asyncio.TimeoutError):
-            name, arguments = await asyncio.wait_for(link.receive(), TIMEOUT)
+            name, arguments = await within(TIMEOUT, link.receive())
             try:
                 told = [True, await commands[name](**arguments)]
             except Exception as err:  # noqa: BLE001 - whoever has asked is told
@@ -73,7 +74,7 @@ async def _call(folder: Path, command: str, arguments: Mapping[str, Any]) -> Any
     link = await _connect(folder)
     try:
         await link.send([command, dict(arguments)])
-        done, told = await asyncio.wait_for(link.receive(ANSWER_LIMIT), TIMEOUT)
+        done, told = await within(TIMEOUT, link.receive(ANSWER_LIMIT))
     except (OSError, EOFError, asyncio.TimeoutError) as err:
         raise UnavailableError("the engine logilab_masters has ended, or does not answer") from err
     finally:

@@ -27,6 +27,7 @@ from saltext_logilab.masters import group as groups
 from saltext_logilab.masters.journal import Journal
 from saltext_logilab.masters.kinds import verify
 from saltext_logilab.masters.link import MESSAGE_LIMIT, Link
+from saltext_logilab.masters.patience import within
 from saltext_logilab.masters.records import ORIGIN_SIZE, Signed, covers, join, member_id
 
 HEARTBEAT = 10.0
@@ -118,7 +119,7 @@ class Exchange:
         self._outbox.append(["ask", number, what, about])
         self.wake()
         try:
-            done, told = await asyncio.wait_for(answer, timeout)
+            done, told = await within(timeout, answer)
         except (asyncio.TimeoutError, asyncio.CancelledError) as err:
             raise UnavailableError(f"no answer within {timeout:g} s") from err
         finally:
@@ -144,7 +145,7 @@ class Exchange:
                 await self.link.send(["hello", dict(self.about)])
             if not self._outbox:
                 with contextlib.suppress(asyncio.TimeoutError):
-                    await asyncio.wait_for(self._wake.wait(), max(0.01, due - time.monotonic()))
+                    await within(max(0.01, due - time.monotonic()), self._wake.wait())
             self._wake.clear()
 
     def _have(self) -> list[Any]:
@@ -183,7 +184,7 @@ class Exchange:
             "told": self._on_told,
         }
         while True:
-            kind, *fields = await asyncio.wait_for(self.link.receive(), SILENCE)
+            kind, *fields = await within(SILENCE, self.link.receive())
             handler = handlers.get(kind) if isinstance(kind, str) else None
             if handler is None:
                 raise WireError(f"a message of the unknown kind {kind!r} came")

@@ -32,6 +32,7 @@ from cryptography.x509.oid import NameOID
 
 from saltext_logilab.errors import UnavailableError, WireError
 from saltext_logilab.identity import Identity, fingerprint
+from saltext_logilab.masters.patience import within
 from saltext_logilab.masters.settings import Address
 
 log = logging.getLogger(__name__)
@@ -123,9 +124,9 @@ class Doors:
         async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             try:
                 async with self._strangers:
-                    link, purpose = await asyncio.wait_for(self._welcome(reader, writer), HANDSHAKE_TIMEOUT)
+                    link, purpose = await within(HANDSHAKE_TIMEOUT, self._welcome(reader, writer))
                     if purpose == INVITED:
-                        await asyncio.wait_for(invited(link), HANDSHAKE_TIMEOUT)
+                        await within(HANDSHAKE_TIMEOUT, invited(link))
                         return
                     if not allowed(link.public):
                         raise WireError("a stranger has called")
@@ -155,9 +156,10 @@ class Doors:
 
     async def close(self) -> None:
         """End all links that were accepted."""
-        for task in list(self._serving):
-            task.cancel()
-        await asyncio.gather(*self._serving, return_exceptions=True)
+        while self._serving:
+            for task in self._serving:
+                task.cancel()
+            await asyncio.wait(self._serving, timeout=1)
 
     async def dial(self, address: Address, expected: str, purpose: str = MEMBER) -> Link:
         """
@@ -168,13 +170,13 @@ class Doors:
         """
         try:
             opening = asyncio.open_connection(address.host, address.port, ssl=self._client)
-            reader, writer = await asyncio.wait_for(opening, DIAL_TIMEOUT)
+            reader, writer = await within(DIAL_TIMEOUT, opening)
         except (OSError, asyncio.TimeoutError) as err:
             number = getattr(err, "errno", None)
             reason = os.strerror(number).lower() if number else str(err) or "no answer in time"
             raise UnavailableError(f"{address} does not answer: {reason}") from err
         try:
-            return await asyncio.wait_for(self._greet(reader, writer, address, expected, purpose), HANDSHAKE_TIMEOUT)
+            return await within(HANDSHAKE_TIMEOUT, self._greet(reader, writer, address, expected, purpose))
         except (OSError, EOFError, asyncio.TimeoutError) as err:
             writer.transport.abort()
             raise UnavailableError(f"{address} has not let this master in: is this master in its group?") from err

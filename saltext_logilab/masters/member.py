@@ -17,6 +17,7 @@ from saltext_logilab.masters import archive, control, health
 from saltext_logilab.masters.guard import forever
 from saltext_logilab.masters.journal import Journal
 from saltext_logilab.masters.membership import Membership
+from saltext_logilab.masters.patience import within
 from saltext_logilab.masters.peers import Hooks, Peers
 from saltext_logilab.masters.reconcile import decided
 from saltext_logilab.masters.records import MEMBER_SIZE
@@ -196,7 +197,7 @@ class Member:
             self._news.clear()
             await asyncio.sleep(HEALTH_PAUSE)
             try:
-                await asyncio.wait_for(self._news.wait(), HEALTH_INTERVAL - HEALTH_PAUSE)
+                await within(HEALTH_INTERVAL - HEALTH_PAUSE, self._news.wait())
             except asyncio.TimeoutError:
                 continue
 
