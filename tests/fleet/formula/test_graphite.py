@@ -25,7 +25,10 @@ def test_a_metric_is_read_back(formula_host: Callable[..., FormulaHost]) -> None
     url = f"http://{address}:8080/render?target=site.answer&format=json&from=-10min"
 
     def points() -> list[list[float]]:
-        found = requests.get(url, timeout=20)
+        try:
+            found = requests.get(url, timeout=20)
+        except requests.ConnectionError:  # it has not come up yet
+            return []
         series = found.json() if found.ok else []
         return [point for one in series for point in one["datapoints"] if point[0] is not None]
 
