@@ -34,7 +34,9 @@ class Authority:
         self._own = self._sign(_name("tests"), self._key, x509.BasicConstraints(ca=True, path_length=0))
         self.certificate = self._own.public_bytes(Encoding.PEM).decode()
 
-    def _sign(self, name: x509.Name, key: ec.EllipticCurvePrivateKey, *extensions: x509.ExtensionType) -> x509.Certificate:
+    def _sign(
+        self, name: x509.Name, key: ec.EllipticCurvePrivateKey, *extensions: x509.ExtensionType
+    ) -> x509.Certificate:
         now = datetime.datetime.now(datetime.timezone.utc)
         builder = x509.CertificateBuilder().subject_name(name).issuer_name(_name("tests"))
         builder = builder.public_key(key.public_key()).serial_number(x509.random_serial_number())

@@ -148,7 +148,7 @@ class FormulaHost:
         return Applied(failed, [one["__id__"] for one in states.values() if one["changes"]])
 
     def apply_twice(self, sls: str) -> None:
-        """Apply ``sls`` and assert that it does something, fails nowhere, and has nothing left to do the second time."""
+        """Apply ``sls`` and assert that it does something, fails nowhere, and does nothing the second time."""
         first = self.apply(sls)
         assert (first.failed, bool(first.changed)) == ([], True)
         again = self.apply(sls)
@@ -156,9 +156,7 @@ class FormulaHost:
 
 
 @pytest.fixture
-def formula_host(
-    salt_container: Callable[..., SystemdContainer], updated_image: str
-) -> Callable[..., FormulaHost]:
+def formula_host(salt_container: Callable[..., SystemdContainer], updated_image: str) -> Callable[..., FormulaHost]:
     """Return a maker of fresh hosts with a pillar: ``formula_host({"haproxy": {…}}, cap_add=["NET_ADMIN"])``."""
 
     def make(pillar: Mapping[str, Any], **options: Any) -> FormulaHost:

@@ -31,7 +31,9 @@ def test_a_container_runs(formula_host: Callable[..., FormulaHost]) -> None:
     machine.exec("mkdir", "-p", "/srv/busybox")
     machine.container.put_archive("/srv/busybox", busybox_tree())
     machine.exec("sh", "-c", "tar -C /srv/busybox -c . | docker import - busybox")
-    ran = machine.exec("runuser", "-u", "games", "--", "docker", "run", "--network", "none", "busybox", "echo", "it runs")
+    ran = machine.exec(
+        "runuser", "-u", "games", "--", "docker", "run", "--network", "none", "busybox", "echo", "it runs"
+    )
     assert "it runs" in ran.output
     login = json.loads(machine.exec("cat", "/root/.docker/config.json").output)
     assert login == {"auths": {"registry.example.org": {"auth": "cHVsbGVyOmNoYW5nZS1tZQ=="}}}

@@ -1,4 +1,4 @@
-"""The formula ``graphite``, applied for real: a metric is written to carbon and read back through the web application."""
+"""The formula ``graphite``, applied for real: a metric is written to carbon and read back over the web."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ import socket
 import time
 from collections.abc import Callable
 
+import pytest
 import requests
 
 from tests.support.formulas import FormulaHost, example
 from tests.support.waiting import wait_until
+
+pytestmark = pytest.mark.soak  # half a minute each, and it changes seldom: `make test` renders it
 
 
 def test_a_metric_is_read_back(formula_host: Callable[..., FormulaHost]) -> None:

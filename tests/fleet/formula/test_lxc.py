@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
+
 from tests.support.formulas import FormulaHost
+
+pytestmark = pytest.mark.soak  # half a minute each, and it changes seldom: `make test` renders it
 
 
 def test_a_container_is_made(formula_host: Callable[..., FormulaHost]) -> None:

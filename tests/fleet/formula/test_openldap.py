@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from tests.support.formulas import FormulaHost, example
 from tests.support.waiting import wait_until
+
+pytestmark = pytest.mark.soak  # half a minute each, and it changes seldom: `make test` renders it
 
 ADMIN = ("-x", "-D", "cn=admin,dc=example,dc=org", "-w", "change-me")
 ALICE = """dn: uid=alice,ou=people,dc=example,dc=org
@@ -46,4 +50,6 @@ def test_a_directory_and_its_replica(formula_host: Callable[..., FormulaHost]) -
     replica = {"suffix": "dc=example,dc=org", "replicate_from": [provider]}
     second = formula_host({"openldap": {"databases": {"copy": replica}}}, cap_add=["SYS_PTRACE"])
     second.apply_twice("openldap")
-    wait_until(lambda: "cn: Alice" in search(second, *alice, "wonder", "(uid=alice)").output, 30, "alice at the replica")
+    wait_until(
+        lambda: "cn: Alice" in search(second, *alice, "wonder", "(uid=alice)").output, 30, "alice at the replica"
+    )

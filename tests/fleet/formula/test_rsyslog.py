@@ -38,6 +38,10 @@ def test_a_line_is_received_over_tls(formula_host: Callable[..., FormulaHost]) -
     assert "stranger.test" in refused or "a stranger's line" not in received()
     second.machine.exec("logger", "-n", first.machine.address, "-T", "-P", "514", "a plain line")
     second.machine.exec("logger", "-n", first.machine.address, "-d", "-P", "514", "a datagram")
-    wait_until(lambda: {"a plain line", "a datagram"} <= {one for one in ("a plain line", "a datagram") if one in received()}, 20, "both")
+    wait_until(
+        lambda: {"a plain line", "a datagram"} <= {one for one in ("a plain line", "a datagram") if one in received()},
+        20,
+        "both",
+    )
     assert first.machine.exec("stat", "-c", "%a", "/etc/rsyslog-tls/key.pem").output == "640\n"
     second.apply_twice("rsyslog.clean")

@@ -15,7 +15,11 @@ def test_a_minion_answers(formula_host: Callable[..., FormulaHost]) -> None:
         "install": "none",
         "environment": SALT,
         "extension": {"enabled": False},
-        "minion": {"id": "here", "masters": ["127.0.0.1"], "config": {"grains": {"role": "web"}, "file_client": "remote"}},
+        "minion": {
+            "id": "here",
+            "masters": ["127.0.0.1"],
+            "config": {"grains": {"role": "web"}, "file_client": "remote"},
+        },
         "master": {"config": {"worker_threads": 3, "auto_accept": True}},
     }
     host = formula_host({"salt": pillar})

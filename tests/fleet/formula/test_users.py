@@ -20,7 +20,9 @@ def test_the_example_is_applied_once(formula_host: Callable[..., FormulaHost]) -
     host.apply_twice("users.clean")
     assert machine.exec("id", "alice", check=False).code == 1
 
-    host.give({"users": {"users": {"bad": {"sudo": ["no rule at all"]}, "good": {"sudo": ["ALL=(root) NOPASSWD: ALL"]}}}})
+    host.give(
+        {"users": {"users": {"bad": {"sudo": ["no rule at all"]}, "good": {"sudo": ["ALL=(root) NOPASSWD: ALL"]}}}}
+    )
     (failed,) = host.apply("users").failed
     assert "check_cmd" in failed
     assert machine.exec("test", "-e", "/etc/sudoers.d/salt-bad", check=False).code == 1
