@@ -18,6 +18,8 @@ test's own, to kill and to configure.
 ``loaders``, ``new_loaders()``, ``new_runners()``                   Salt's loaders without daemons
 ``master``, ``minion``, ``new_master()``, ``new_minion()``          Salt's daemons
 ``salt_cli``, ``salt_run_cli``, ``salt_key_cli``                    Salt's commands on ``master``
+``render``                                                          a formula's states, for any system and pillar
+``formula_host()``                                                  a fresh Debian to apply formulas to
 ``daemon_root``                                                     a short directory for more of the kind
 ==================================================================  ==================================================
 
