@@ -1,7 +1,7 @@
 # The Docker Engine with its daemon.json, users, registries, a timer that prunes, and ports that stay.
 # Made from formulas/docker/schema.yaml, which describes every key.
 docker:
-  # The content of daemon.json. dockerd checks it before it takes effect.
+  # The content of daemon.json. From version 23 on dockerd checks it before it takes effect.
   daemon:
     registry-mirrors:
       - https://mirror.example.org

@@ -2,7 +2,7 @@
 
 btrfs_timers_absent:
   cmd.run:
-    - name: systemctl disable --now 'salt-btrfs-*.timer' && rm -f /etc/systemd/system/salt-btrfs-*
+    - name: cd /etc/systemd/system && systemctl disable --now $(ls -d salt-btrfs-*.timer) && rm -f /etc/systemd/system/salt-btrfs-*
     - onlyif: ls /etc/systemd/system/salt-btrfs-*
 
 btrfs_program_absent:

@@ -18,7 +18,8 @@ docker_config:
     - name: {{ cfg.config | json }}
     - dataset: {{ cfg.daemon | json }}
     - serializer: json
-    - check_cmd: dockerd --validate --config-file
+    {#- The option came with version 23. #}
+    - check_cmd: sh -c 'dockerd --help | grep -q -- --validate || exit 0; dockerd --validate --config-file "$0"'
     - makedirs: true
     - require:
       - pkg: docker_packages

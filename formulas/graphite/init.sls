@@ -69,7 +69,7 @@ graphite_web_unit:
         After=network.target
         [Service]
         User={{ web.user }}
-        Environment=DJANGO_SETTINGS_MODULE=graphite.settings PYTHONPATH={{ web.config.rpartition("/")[0] }}
+        Environment=DJANGO_SETTINGS_MODULE=graphite.settings GRAPHITE_SETTINGS_MODULE=local_settings PYTHONPATH={{ web.config.rpartition("/")[0] }}
         ExecStart=/usr/bin/gunicorn --workers {{ web.workers }} --bind {{ web.bind }} graphite.wsgi:application
         Restart=on-failure
         NoNewPrivileges=yes

@@ -71,7 +71,7 @@ libvirt_users:
     - context: {{ {"name": name, "it": it} | json }}
     - makedirs: true
   cmd.run:
-    - name: virsh -c {{ cfg.uri }} {{ kind }}-define /etc/libvirt/salt/{{ kind }}-{{ name }}.xml
+    - name: virsh -c {{ cfg.uri }} {{ kind }}-define /etc/libvirt/salt/{{ kind }}-{{ name }}.xml && touch /etc/libvirt/salt/{{ kind }}-{{ name }}.done
     - unless: >-
         test -z "$(find /etc/libvirt/salt/{{ kind }}-{{ name }}.xml -newer /etc/libvirt/salt/{{ kind }}-{{ name }}.done 2>&1)" && virsh -c {{ cfg.uri }} {{ kind }}-info {{ name }}
     - require:
@@ -89,9 +89,9 @@ libvirt_users:
 
 {{ id }}_autostart:
   cmd.run:
-    - name: virsh -c {{ cfg.uri }} {{ kind }}-autostart {{ name }}{{ "" if it.autostart else " --disable" }} && touch /etc/libvirt/salt/{{ kind }}-{{ name }}.done
+    - name: virsh -c {{ cfg.uri }} {{ kind }}-autostart {{ name }}{{ "" if it.autostart else " --disable" }}
     - unless: >-
-        virsh -c {{ cfg.uri }} {{ kind }}-info {{ name }} | grep -q 'Autostart:  *{{ "yes" if it.autostart else "no" }}' && test -e /etc/libvirt/salt/{{ kind }}-{{ name }}.done
+        virsh -c {{ cfg.uri }} {{ kind }}-info {{ name }} | grep -q 'Autostart:  *{{ "yes" if it.autostart else "no" }}'
     - require:
       - cmd: {{ id }}_state
 {%- endfor %}{% endfor %}

@@ -9,7 +9,7 @@ postgresql_packages:
 {%- set config, data, service, create = [cfg.config_dir, cfg.data_dir, cfg.service, cfg.create] | map("replace", "{version}", cfg.version)
     | map("replace", "{cluster}", name) | map("replace", "{port}", cluster.port | string) %}
 {%- set primary = cluster.get("standby_of", {}) %}
-{%- set psql = "psql -p %s -Atc" % cluster.port %}
+{%- set psql, admin = "psql -p %s -Atc" % cluster.port, {"user": "postgres", "db_user": "postgres", "db_port": cluster.port} %}
 
 postgresql_{{ name }}_made:
   cmd.run:
@@ -88,41 +88,21 @@ postgresql_{{ name }}_restart:
 
 postgresql_{{ name }}_role_{{ role }}:
   postgres_user.present:
-    - name: {{ role | json }}
-    {{ dict(it, encrypted="scram-sha-256", db_port=cluster.port, db_user="postgres", user="postgres", groups=it.groups | join(",") or none) | dict_to_sls_yaml_params | indent }}
-    - order: {{ 10000 + (it.groups | length) }}
-    - require:
-      - cmd: postgresql_{{ name }}_restart
+    {{ dict(it, name=role, groups=it.groups | join(",") or none, encrypted="scram-sha-256", order=10000 + it.groups | length, **admin)
+       | dict_to_sls_yaml_params | indent }}
 {%- endfor %}
 
 {%- for database, it in cluster.databases.items() if not primary %}
 
 postgresql_{{ name }}_database_{{ database }}:
   postgres_database.present:
-    - name: {{ database | json }}
-    - owner: {{ it.owner | json }}
-    - encoding: {{ it.encoding }}
-    - lc_collate: {{ it.get("locale") | json }}
-    - lc_ctype: {{ it.get("locale") | json }}
-    - template: {{ it.template }}
-    - user: postgres
-    - db_user: postgres
-    - db_port: {{ cluster.port }}
-    - order: 11000
-    - require:
-      - cmd: postgresql_{{ name }}_restart
+    {{ dict(name=database, owner=it.owner, encoding=it.encoding, lc_collate=it.get("locale"), lc_ctype=it.get("locale"), template=it.template,
+            order=11000, **admin) | dict_to_sls_yaml_params | indent }}
 {%- for extension in it.extensions %}
 
 postgresql_{{ name }}_extension_{{ database }}_{{ extension }}:
   postgres_extension.present:
-    - name: {{ extension | json }}
-    - maintenance_db: {{ database | json }}
-    - user: postgres
-    - db_user: postgres
-    - db_port: {{ cluster.port }}
-    - order: 11001
-    - require:
-      - postgres_database: postgresql_{{ name }}_database_{{ database }}
+    {{ dict(name=extension, maintenance_db=database, order=11001, **admin) | dict_to_sls_yaml_params | indent }}
 {%- endfor %}
 {%- endfor %}
 
@@ -134,7 +114,6 @@ postgresql_{{ name }}_slot_{{ slot }}:
     - unless: {{ psql }} "SELECT slot_name FROM pg_replication_slots" | grep -qx '{{ slot }}'
     - runas: postgres
     - cwd: /
-    - require:
-      - cmd: postgresql_{{ name }}_restart
+    - order: 11002
 {%- endfor %}
 {%- endfor %}

@@ -22,6 +22,8 @@ test's own, to kill and to configure.
 ``master``, ``minion``, ``new_master()``, ``new_minion()``          Salt's daemons
 ``salt_cli``, ``salt_run_cli``, ``salt_key_cli``                    Salt's commands on ``master``
 ``fake_minions()``, ``module_fake_minions()``                       fake minions, by the package's own pytest plugin
+``render``                                                          a formula's states, for any system and pillar
+``formula_host()``                                                  a fresh Debian to apply formulas to
 ``daemon_root``                                                     a short directory for more of the kind
 ==================================================================  ==================================================
 

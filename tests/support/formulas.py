@@ -148,7 +148,7 @@ class FormulaHost:
         return Applied(failed, [one["__id__"] for one in states.values() if one["changes"]])
 
     def apply_twice(self, sls: str) -> None:
-        """Apply ``sls`` and assert that it does something, fails nowhere, and has nothing left to do the second time."""
+        """Apply ``sls`` and assert that it does something, fails nowhere, and does nothing the second time."""
         first = self.apply(sls)
         assert (first.failed, bool(first.changed)) == ([], True)
         again = self.apply(sls)

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
+
 from tests.support.formulas import FormulaHost, example
+
+pytestmark = pytest.mark.soak  # half a minute each, and it changes seldom: `make test` renders it
 
 MAKE = """set -e
 apt-get install -y --no-install-recommends btrfs-progs >/dev/null
@@ -16,7 +20,7 @@ mount -o loop /disk /srv/btrfs
 
 
 def test_snapshots_have_a_retention(formula_host: Callable[..., FormulaHost]) -> None:
-    """Subvolumes exist, timers wait; a schedule keeps its newest snapshots, with what was in them; a scrub finds no fault."""
+    """Subvolumes exist, timers wait; a schedule keeps its newest snapshots, with their content; a scrub is clean."""
     it = example("btrfs")["filesystems"]["/srv"]
     it["snapshots"]["hourly"]["keep"] = 2
     pillar = {"btrfs": {"filesystems": {"/srv/btrfs": it}}}

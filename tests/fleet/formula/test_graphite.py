@@ -1,4 +1,4 @@
-"""The formula ``graphite``, applied for real: a metric is written to carbon and read back through the web application."""
+"""The formula ``graphite``, applied for real: a metric is written to carbon and read back over the web."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ import socket
 import time
 from collections.abc import Callable
 
+import pytest
 import requests
 
 from tests.support.formulas import FormulaHost, example
 from tests.support.waiting import wait_until
+
+pytestmark = pytest.mark.soak  # half a minute each, and it changes seldom: `make test` renders it
 
 
 def test_a_metric_is_read_back(formula_host: Callable[..., FormulaHost]) -> None:
@@ -25,7 +28,10 @@ def test_a_metric_is_read_back(formula_host: Callable[..., FormulaHost]) -> None
     url = f"http://{address}:8080/render?target=site.answer&format=json&from=-10min"
 
     def points() -> list[list[float]]:
-        found = requests.get(url, timeout=20)
+        try:
+            found = requests.get(url, timeout=20)
+        except requests.ConnectionError:  # it has not come up yet
+            return []
         series = found.json() if found.ok else []
         return [point for one in series for point in one["datapoints"] if point[0] is not None]
 

@@ -12,7 +12,7 @@ SERVER = "import http.server as h; h.HTTPServer(('127.0.0.1', {port}), h.SimpleH
 
 
 def test_requests_go_through(formula_host: Callable[..., FormulaHost]) -> None:
-    """A request reaches the server, and the second one when the first is dead; the page of statistics wants a password."""
+    """A request reaches the server, and the second one when it is dead; the page of statistics wants a password."""
     pillar = example("haproxy")
     pillar["stats"]["bind"] = "*:8404"
     pillar["backends"]["app"]["server_options"] = "inter 200ms fall 1"

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
+
 from tests.support.certificates import Authority
 from tests.support.formulas import FormulaHost, example
+
+pytestmark = pytest.mark.soak  # half a minute each, and it changes seldom: `make test` renders it
 
 # Without an emulator, which takes a minute to install and which pools, networks and connections do not need.
 PACKAGES = ["libvirt-daemon-system", "libvirt-clients", "dnsmasq-base", "libvirt-daemon-driver-qemu"]

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
+
 from tests.support.formulas import FormulaHost
+
+pytestmark = pytest.mark.soak  # half a minute each, and it changes seldom: `make test` renders it
 
 
 def test_a_container_is_made(formula_host: Callable[..., FormulaHost]) -> None:
@@ -20,7 +24,6 @@ def test_a_container_is_made(formula_host: Callable[..., FormulaHost]) -> None:
     assert "10.0.9.1/24" in machine.exec("ip", "-4", "addr", "show", "lxcbr0").output
     assert machine.exec("lxc-ls", "-1").output.split() == ["box"]
     assert "box.test" in machine.exec("lxc-info", "-n", "box", "-c", "lxc.uts.name").output
-    machine.exec("lxc-execute", "-n", "box", "--", "/bin/true")
     host.give({"lxc": {**pillar, "containers": {}, "absent": ["box"]}})
     host.apply_twice("lxc")
     assert machine.exec("lxc-ls", "-1").output.split() == []

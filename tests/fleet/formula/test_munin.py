@@ -5,9 +5,16 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable
 
+import pytest
+
 from tests.support.formulas import FormulaHost
 
-OWN = "#!/bin/sh\n[ \"$1\" = config ] && echo 'graph_title Answer' && echo 'answer.label answer' && exit\necho answer.value 42\n"
+pytestmark = pytest.mark.soak  # half a minute each, and it changes seldom: `make test` renders it
+
+OWN = """#!/bin/sh
+[ "$1" = config ] && echo 'graph_title Answer' && echo 'answer.label answer' && exit
+echo answer.value 42
+"""
 
 
 def ask(address: str, command: str) -> str:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
+
 from tests.support.formulas import FormulaHost, example
 from tests.support.waiting import wait_until
+
+pytestmark = pytest.mark.soak  # half a minute each, and it changes seldom: `make test` renders it
 
 FORCE = "[0] SCHEDULE_FORCED_SVC_CHECK;localhost;SSH;0\n[0] SCHEDULE_FORCED_HOST_CHECK;localhost;0\n"
 

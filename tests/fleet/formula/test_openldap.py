@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from tests.support.formulas import FormulaHost, example
 from tests.support.waiting import wait_until
+
+pytestmark = pytest.mark.soak  # half a minute each, and it changes seldom: `make test` renders it
 
 ADMIN = ("-x", "-D", "cn=admin,dc=example,dc=org", "-w", "change-me")
 ALICE = """dn: uid=alice,ou=people,dc=example,dc=org

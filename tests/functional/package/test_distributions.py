@@ -18,7 +18,8 @@ LOCATE = "from saltext_logilab.formula import packaged as p; print(p.formulas())
 
 def files(folder: Path) -> set[str]:
     """Return the paths below ``folder``."""
-    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    found = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    return {path for path in found if "__pycache__" not in path}
 
 
 def names(wheel: Path) -> set[str]:
