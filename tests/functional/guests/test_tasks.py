@@ -1,0 +1,364 @@
+"""Tasks on guests of two real libvirtds: done, refused, called off, and killed at any moment."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import signal
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import libvirt
+import psutil
+import pytest
+from salt.exceptions import CommandExecutionError, SaltInvocationError
+from saltfactories.utils.functional import Loaders
+
+from saltext_logilab.guests.tasks import launch
+from tests.support.guests import TinyGuest
+from tests.support.libvirt import LibvirtHost
+from tests.support.processes import run
+from tests.support.waiting import wait_until
+
+MIB = 1024 * 1024
+PATIENCE = 90
+NO_JOB = "No current block job for vda"
+SLOW = 4 * MIB
+SIZE = 48 * MIB
+
+
+@dataclass
+class Rig:
+    """A paused guest with a full disk on a host, a pool for what tasks make, and the module of the host's minion."""
+
+    host: LibvirtHost
+    name: str
+    disk: Path
+    pool: Path
+    loaders: Loaders
+    virsh: Callable[..., str]
+    started: list[str] = field(default_factory=list)
+
+    def call(self, function: str, *words: Any, **named: Any) -> Any:
+        """Call a function of ``libvirt_task``."""
+        return self.loaders.modules[f"libvirt_task.{function}"](*words, **named)
+
+    def start(self, kind: str, *words: Any, **named: Any) -> str:
+        """Start a task on the guest and return its id."""
+        self.started.append(self.call(kind, self.name, *words, **named))
+        return self.started[-1]
+
+    def ended(self, task: str) -> dict[str, Any]:
+        """Return the status of a task once it has ended."""
+        return wait_until(lambda: over(self.call("status", task)), PATIENCE, f"end of {self.call('log', task)}")
+
+    def working(self, task: str) -> dict[str, Any]:
+        """Return the status of a task once some bytes were copied, or it has ended."""
+
+        def moving() -> dict[str, Any] | None:
+            told = self.call("status", task)
+            return told if told["bytes"] or told["ended"] else None
+
+        return wait_until(moving, PATIENCE, "progress")
+
+    @property
+    def tasks(self) -> list[dict[str, Any]]:
+        """The tasks of the guest that are known."""
+        return [told for told in self.call("list") if told["guest"] == self.name]
+
+    @property
+    def source(self) -> str:
+        """Where the guest's disk is, by virsh."""
+        return re.findall(r"vda\s+(\S+)", self.virsh(self.host, "domblklist", self.name))[0]
+
+    @property
+    def made(self) -> list[str]:
+        """The volumes in the pool, by the directory itself."""
+        return sorted(path.name for path in self.pool.iterdir())
+
+    @property
+    def untouched(self) -> tuple[str, str, str, list[str], str]:
+        """What is true of a guest on which nothing goes on."""
+        said = [self.virsh(self.host, *words, self.name) for words in (("domstate",), ("checkpoint-list", "--name"))]
+        job = self.virsh(self.host, "blockjob", self.name, "vda")
+        return said[0], self.source, job, self.made, said[1]
+
+    def worker(self, task: str) -> psutil.Process:
+        """Return the worker's process, once there is one."""
+        return wait_until(lambda: worker(task), PATIENCE, "a worker")
+
+
+def over(told: dict[str, Any]) -> dict[str, Any] | None:
+    """Return ``told`` when the task has ended."""
+    return told if told["ended"] else None
+
+
+def worker(task: str) -> psutil.Process | None:
+    """Return the process of the worker of ``task``."""
+    for process in psutil.process_iter():
+        try:
+            words = process.cmdline()
+        except psutil.Error:
+            continue
+        if launch.WORKER in words and task in words:
+            return process
+    return None
+
+
+def make_disk(path: Path, size: int = SIZE) -> None:
+    """Make a qcow2 image full of data."""
+    raw = path.with_suffix(".raw")
+    raw.write_bytes(os.urandom(MIB) * (size // MIB))
+    run("qemu-img", "convert", "-O", "qcow2", raw, path)
+    raw.unlink()
+
+
+@pytest.fixture
+def make_rig(
+    loaders_of: Callable[..., Loaders], tiny_guest: TinyGuest, daemon_root: Path, virsh: Callable[..., str]
+) -> Iterator[Callable[..., Rig]]:
+    """Return a maker of rigs: ``make_rig(host, paused=False)``."""
+    made: list[Rig] = []
+
+    def make(host: LibvirtHost, *, paused: bool = True) -> Rig:
+        name = f"g{secrets.token_hex(3)}"
+        folder = daemon_root / name
+        (folder / "pool").mkdir(parents=True)
+        make_disk(folder / "disk.qcow2")
+        link = host.open()
+        pool = f"<pool type='dir'><name>{name}</name><target><path>{folder}/pool</path></target></pool>"
+        link.storagePoolCreateXML(pool)
+        disk = (
+            f"<disk type='file'><driver type='qcow2'/><source file='{folder}/disk.qcow2'/>"
+            "<target dev='vda' bus='virtio'/></disk>"
+        )
+        guest = link.defineXML(tiny_guest.xml(name, folder / "serial", devices=disk))
+        guest.createWithFlags(libvirt.VIR_DOMAIN_START_PAUSED if paused else 0)
+        made.append(Rig(host, name, folder / "disk.qcow2", folder / "pool", loaders_of(host), virsh))
+        return made[-1]
+
+    yield make
+    for rig in made:
+        for task in rig.started:
+            if process := worker(task):
+                process.kill()
+
+
+@pytest.fixture
+def rig(make_rig: Callable[..., Rig], libvirt_host: LibvirtHost) -> Iterator[Rig]:
+    """A rig on the first host; the guest is gone afterwards."""
+    made = make_rig(libvirt_host)
+    yield made
+    end_guest(libvirt_host, made)
+
+
+def end_guest(host: LibvirtHost, rig: Rig) -> None:
+    """Remove the guest and the pool of ``rig`` from ``host``."""
+    link = host.open()
+    for guest in link.listAllDomains():
+        if guest.name() == rig.name:
+            guest.destroy()
+            guest.undefineFlags(libvirt.VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA)
+    for pool in link.listAllStoragePools():
+        if pool.name() == rig.name:
+            pool.destroy()
+
+
+def test_a_copy_is_the_disk(rig: Rig) -> None:
+    """A copied disk is like the guest's own, the guest stays on its own, and the record says done."""
+    task = rig.start("copy_disk", "vda", rig.name)
+    told = rig.ended(task)
+    assert (told["state"], told["reason"], told["percent"]) == ("done", None, 100), rig.call("log", task)
+    (copy,) = rig.made
+    assert "identical" in run("qemu-img", "compare", "-U", rig.disk, rig.pool / copy)
+    assert rig.untouched == ("paused", str(rig.disk), NO_JOB, [copy], "")
+    assert [told["task"] for told in rig.tasks] == [task]
+    assert [line.split(" ", 1)[1] for line in rig.call("log", task)] == [f"copy_disk of {rig.name} begins", "done"]
+
+
+def test_a_pivot_moves_the_guest_to_the_copy(rig: Rig) -> None:
+    """With pivot the guest, now and after its next start, uses the copy."""
+    told = rig.ended(rig.start("copy_disk", "vda", rig.name, pivot=True))
+    assert told["state"] == "done"
+    (copy,) = rig.made
+    assert rig.source == str(rig.pool / copy)
+    assert copy in rig.virsh(rig.host, "dumpxml", "--inactive", rig.name)
+
+
+def test_a_backup_and_what_changed_since(rig: Rig) -> None:
+    """A full backup with a checkpoint is the disk; the next one since it holds nothing, for nothing was written."""
+    full = rig.ended(rig.start("backup", rig.name, checkpoint="monday"))
+    assert full["state"] == "done", full
+    (volume,) = rig.made
+    assert "identical" in run("qemu-img", "compare", "-U", rig.disk, rig.pool / volume)
+    more = rig.ended(rig.start("backup", rig.name, checkpoint="tuesday", since="monday"))
+    assert (more["state"], len(rig.made)) == ("done", 2), more
+    assert (rig.pool / more["spec"]["volumes"]["vda"]).stat().st_size < MIB
+    assert rig.virsh(rig.host, "checkpoint-list", rig.name, "--name").split() == ["monday", "tuesday"]
+
+
+def test_a_second_task_is_refused_and_a_first_can_be_called_off(rig: Rig) -> None:
+    """The refusal names the first; calling it off leaves the guest as it was, and no volume."""
+    task = rig.start("copy_disk", "vda", rig.name, bandwidth=SLOW)
+    with pytest.raises(CommandExecutionError, match=f"has a task already: copy_disk {task}"):
+        rig.start("backup", rig.name)
+    told = rig.working(task)
+    assert (told["state"], told["worker"], told["total"]) == ("running", "process", SIZE), told
+    assert 0 < told["percent"] < 100
+    rig.call("cancel", task)
+    assert (rig.ended(task)["state"], rig.ended(task)["reason"]) == ("cancelled", "by request")
+    assert rig.untouched == ("paused", str(rig.disk), NO_JOB, [], "")
+    with pytest.raises(CommandExecutionError, match="has ended already: cancelled"):
+        rig.call("cancel", task)
+    assert task in rig.call("prune", days=0)
+    assert rig.tasks == []
+
+
+def test_a_task_survives_its_worker(rig: Rig) -> None:
+    """The worker is killed: the copy goes on, the next question sends another worker, and the record says done."""
+    task = rig.start("copy_disk", "vda", rig.name, bandwidth=SLOW)
+    rig.working(task)
+    first = rig.worker(task)
+    first.kill()
+    wait_until(lambda: worker(task) is None, PATIENCE, "end of the worker")
+    assert rig.virsh(rig.host, "blockjob", rig.name, "vda") != NO_JOB
+    told = rig.call("status", task)
+    assert told["state"] == "running"
+    assert rig.worker(task).pid != first.pid
+    assert rig.ended(task)["state"] == "done"
+    (copy,) = rig.made
+    assert "identical" in run("qemu-img", "compare", "-U", rig.disk, rig.pool / copy)
+
+
+def test_no_progress_ends_a_task(rig: Rig) -> None:
+    """A copy that makes no progress for the time given is ended, and says why; nothing of it is left."""
+    task = rig.start("copy_disk", "vda", rig.name, bandwidth=1, stall=2)
+    told = rig.ended(task)
+    assert (told["state"], told["reason"]) == ("failed", "no progress for 2 s"), rig.call("log", task)
+    assert rig.untouched == ("paused", str(rig.disk), NO_JOB, [], "")
+
+
+def test_a_guest_that_is_shut_off_meanwhile(rig: Rig) -> None:
+    """The record says so, and no volume is left."""
+    task = rig.start("copy_disk", "vda", rig.name, bandwidth=SLOW)
+    rig.working(task)
+    rig.virsh(rig.host, "destroy", rig.name)
+    told = rig.ended(task)
+    assert (told["state"], told["reason"]) == ("failed", "the guest was shut off meanwhile")
+    assert rig.made == []
+    with pytest.raises(CommandExecutionError, match="does not run"):
+        rig.start("copy_disk", "vda", rig.name)
+
+
+def test_a_restart_of_the_host_is_told(rig: Rig, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Worker and guest are gone with another boot id: the record says that the host was restarted."""
+    task = rig.start("copy_disk", "vda", rig.name, bandwidth=SLOW)
+    rig.working(task)
+    rig.worker(task).kill()
+    rig.virsh(rig.host, "destroy", rig.name)
+    (tmp_path / "boot_id").write_text("another\n")
+    monkeypatch.setattr(launch, "BOOT_ID", tmp_path / "boot_id")
+    told = rig.ended(task)
+    assert (told["state"], told["reason"]) == ("failed", "the host was restarted meanwhile")
+    assert rig.made == []
+
+
+REFUSED: tuple[tuple[str, tuple[str, ...], dict[str, Any], str], ...] = (
+    ("copy_disk", ("vdz", "{pool}"), {}, r"has no disk 'vdz' \(it has vda\)"),
+    ("copy_disk", ("vda", "nowhere"), {}, r"there is no active pool 'nowhere' \(active: "),
+    ("backup", ("nowhere",), {}, "there is no active pool 'nowhere'"),
+    ("backup", ("{pool}",), {"since": "never"}, "has no checkpoint 'never'"),
+    ("copy_disk", ("vda", "{pool}"), {"stall": -1}, "stall must be a number of at least 0"),
+    ("migrate", ("qemu+unix:///system?socket=/nowhere",), {}, "does not answer"),
+    ("migrate", ("{uri}",), {}, "is the host on which the guest"),
+)
+
+
+def test_what_cannot_be_is_refused_before_it_begins(rig: Rig) -> None:
+    """The error is a sentence, and there is neither a task nor a volume."""
+    for kind, words, named, message in REFUSED:
+        told = [word.format(pool=rig.name, uri=rig.host.uri) for word in words]
+        with pytest.raises(CommandExecutionError, match=message):
+            rig.start(kind, *told, **named)
+    assert rig.tasks == []
+    assert rig.made == []
+
+
+def test_wrong_arguments_are_sentences(rig: Rig) -> None:
+    """A rate, a state, a guest or a task that cannot be."""
+    with pytest.raises(SaltInvocationError, match="bandwidth must be a whole number"):
+        rig.start("copy_disk", "vda", rig.name, bandwidth="fast")
+    with pytest.raises(SaltInvocationError, match="state must be one of"):
+        rig.call("list", state="finished")
+    with pytest.raises(CommandExecutionError, match="there is no guest 'nobody'"):
+        rig.call("copy_disk", "nobody", "vda", rig.name)
+    for function in ("status", "wait", "cancel", "log"):
+        with pytest.raises(CommandExecutionError, match=r"there is no task '\.\./x'"):
+            rig.call(function, "../x")
+
+
+def places(rig: Rig, *hosts: LibvirtHost) -> list[bool]:
+    """Return for each host whether the guest runs there, by virsh."""
+    return [rig.name in rig.virsh(host, "list", "--name").split() for host in hosts]
+
+
+@pytest.fixture
+def traveller(
+    make_rig: Callable[..., Rig], libvirt_host: LibvirtHost, other_libvirt_host: LibvirtHost
+) -> Iterator[Rig]:
+    """A running guest that may end on either host."""
+    made = make_rig(libvirt_host, paused=False)
+    yield made
+    for host in (libvirt_host, other_libvirt_host):
+        end_guest(host, made)
+
+
+def options(rig: Rig, other: LibvirtHost) -> dict[str, Any]:
+    """Return how to migrate the guest to ``other`` on the same machine."""
+    return {"to": other.uri, "transport": f"unix://{rig.pool.parent}/migration", "unsafe": True}
+
+
+def test_a_guest_moves(traveller: Rig, libvirt_host: LibvirtHost, other_libvirt_host: LibvirtHost) -> None:
+    """After a migration the guest runs, and is defined, on the other host only."""
+    task = traveller.start("migrate", **options(traveller, other_libvirt_host))
+    told = traveller.ended(task)
+    assert told["state"] == "done", traveller.call("log", task)
+    assert places(traveller, libvirt_host, other_libvirt_host) == [False, True]
+    assert traveller.name not in traveller.virsh(libvirt_host, "list", "--all", "--name").split()
+    assert (
+        "yes" in traveller.virsh(other_libvirt_host, "dominfo", traveller.name).split("Persistent:")[1].split("\n")[0]
+    )
+
+
+def test_a_migration_is_called_off(traveller: Rig, libvirt_host: LibvirtHost, other_libvirt_host: LibvirtHost) -> None:
+    """The guest runs on where it was, the other host knows nothing of it, and it can move later."""
+    wait_until(lambda: has_memory(traveller, 24 * MIB), PATIENCE, "a guest with something in its memory")
+    task = traveller.start("migrate", **options(traveller, other_libvirt_host), bandwidth=MIB)
+    traveller.working(task)
+    traveller.call("cancel", task)
+    told = traveller.ended(task)
+    assert told["state"] == "cancelled", traveller.call("log", task)
+    assert places(traveller, libvirt_host, other_libvirt_host) == [True, False]
+    assert traveller.name not in traveller.virsh(other_libvirt_host, "list", "--all", "--name").split()
+
+
+def has_memory(rig: Rig, size: int) -> bool:
+    """Whether the guest has touched so many bytes of its memory."""
+    stats = rig.virsh(rig.host, "dommemstat", rig.name)
+    found = re.search(r"rss (\d+)", stats)
+    return found is not None and int(found[1]) * 1024 > 110 * MIB + size
+
+
+def test_a_migration_survives_its_worker(
+    traveller: Rig, libvirt_host: LibvirtHost, other_libvirt_host: LibvirtHost
+) -> None:
+    """The worker, libvirt's client, is killed in the middle: the two hosts finish, and the record says done."""
+    task = traveller.start("migrate", **options(traveller, other_libvirt_host), bandwidth=4 * MIB)
+    traveller.working(task)
+    if process := worker(task):
+        process.send_signal(signal.SIGKILL)
+    assert traveller.ended(task)["state"] == "done", traveller.call("log", task)
+    assert places(traveller, libvirt_host, other_libvirt_host) == [False, True]
