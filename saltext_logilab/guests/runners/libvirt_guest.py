@@ -9,8 +9,6 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from salt.exceptions import SaltInvocationError
-
 from saltext_logilab.errors import WireError
 from saltext_logilab.guests import summary as summaries
 
@@ -28,7 +26,7 @@ def inventory(tgt: str = "*", tgt_type: str = "glob", format: str = "data") -> A
     :param tgt_type: how ``tgt`` is meant: ``glob``, ``list``, ``compound`` …
     :param format: ``data``, or ``mermaid`` for a picture of hosts and guests in Mermaid's language.
     :return: for each hypervisor ``age`` (seconds since it told so), ``host`` and ``guests``; ``problem`` where what a
-        minion put into the mine cannot be read.
+        minion put into the mine cannot be read. For a format that does not exist ``error``, with exit code 1.
 
     CLI Example:
 
@@ -38,7 +36,7 @@ def inventory(tgt: str = "*", tgt_type: str = "glob", format: str = "data") -> A
         salt-run libvirt_guest.inventory 'kvm*' format=mermaid
     """
     if format not in ("data", "mermaid"):
-        raise SaltInvocationError(f"format must be data or mermaid, not {format!r}")
+        return {"error": f"format must be data or mermaid, not {format!r}", "retcode": 1}
     fleet, problems = {}, {}
     for minion, told in __salt__["mine.get"](tgt, FUNCTION, tgt_type).items():
         try:

@@ -7,11 +7,11 @@ Wait for a task on a hypervisor (see the execution module ``libvirt_task``), how
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import salt.client
 
+from saltext_logilab.errors import LogilabError
 from saltext_logilab.guests.tasks.watch import Watch, live
 
 if TYPE_CHECKING:
@@ -39,24 +39,21 @@ def wait(minion: str, task: str, timeout: float = 3600, interval: float = 2) -> 
 
         salt-run libvirt_task.wait kvm1 20261123T101500-1a2b3c4d
     """
-    problems: list[str] = []
+    show = live(sys.stderr)
     with salt.client.get_local_client(mopts=__opts__) as client:
-
-        def ask() -> Mapping[str, Any] | None:
-            told = client.cmd(minion, "libvirt_task.status", [task], timeout=ANSWER).get(minion)
-            problems[:] = [told] if isinstance(told, str) else []  # an error of the minion's
-            return told if isinstance(told, dict) else None
-
-        show = live(sys.stderr)
-        status, problem = Watch(ask, show, interval).until_ended(timeout if not refused(ask, problems) else 0)
-        show("")
-    found = dict(status or {})
-    if problem:
-        found["problem"] = problems[0] if problems else problem
+        try:
+            watch = Watch(lambda: _ask(client, minion, task), show, interval)
+            status, problem = watch.until_ended(timeout)
+        except LogilabError as err:
+            status, problem = {}, str(err)
+    show("")
+    found = {**(status or {}), **({"problem": problem} if problem else {})}
     return found if found.get("state") == "done" else {**found, "retcode": 1}
 
 
-def refused(ask: Any, problems: list[str]) -> bool:
-    """Say whether the minion answers with an error, such as that there is no such task: asking again is in vain."""
-    ask()
-    return bool(problems)
+def _ask(client: Any, minion: str, task: str) -> dict[str, Any] | None:
+    """Return the task's status, None when the minion is silent; :raises LogilabError: it answers with an error."""
+    told = client.cmd(minion, "libvirt_task.status", [task], timeout=ANSWER).get(minion)
+    if isinstance(told, str):
+        raise LogilabError(told)
+    return told if isinstance(told, dict) else None

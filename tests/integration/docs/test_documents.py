@@ -10,10 +10,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import salt.config
+import salt.daemons.masterapi
 import yaml
 
 from saltext_logilab import settings
 from saltext_logilab.formula.packaged import example_pillars, formulas
+from saltext_logilab.guests import connection, summary
 from tests.support.distribution import ROOT, Distributions
 from tests.support.documents import Session, Substitution, blocks, check_page
 
@@ -53,6 +56,16 @@ TABLE = (
         "a minion's configuration of the test's own; how the mine travels is tested in the lab",
     ),
     Substitution(
+        r"sudo salt kvm1 (libvirt_guest|libvirt_task)\.(\w+)",
+        r"salt-call -c {hypervisor} --local \1.\2 | sed 's/^local:/kvm1:/'",
+        "libvirt's test driver stands for a hypervisor; real ones have tests of their own",
+    ),
+    Substitution(
+        r"sudo salt-run libvirt_guest\.inventory(.*)",
+        r"salt-run -c {fleet} libvirt_guest.inventory\1",
+        "the mine of a master that does not run, filled by the test driver's hypervisor",
+    ),
+    Substitution(
         r"(sudo )?systemctl restart salt-(master|minion)", "true", "no Salt of the system's own is touched by tests"
     ),
 )
@@ -79,8 +92,28 @@ def session(request: pytest.FixtureRequest) -> Iterator[Session]:
             (session.home / name).write_text(json.dumps(own | roots), encoding="utf-8")
         return str(session.home)
 
+    def hypervisor() -> str:
+        own = {"root_dir": str(session.home / "kvm1"), "id": "kvm1", "file_client": "local"}
+        own |= {"enable_fqdns_grains": False, "logilab": {"guests": {"uri": "test:///default"}}}
+        for name in ("master", "minion"):
+            (session.home / name).write_text(json.dumps(own), encoding="utf-8")
+        return str(session.home)
+
+    def fleet() -> str:
+        opts = salt.config.master_config(f"{hypervisor()}/master")
+        minions = Path(opts["pki_dir"]) / "minions"
+        for folder in (minions, Path(opts["cachedir"]) / "proc"):
+            folder.mkdir(parents=True, exist_ok=True)
+        (minions / "kvm1").touch()
+        with connection.opened("test:///default") as link:
+            load = {"id": "kvm1", "data": {"libvirt_guest.summary": summary.make(link)}}
+        salt.daemons.masterapi.RemoteFuncs(opts)._mine(load, skip_verify=True)
+        return str(session.home)
+
     places = {
         "configuration": configuration,
+        "fleet": fleet,
+        "hypervisor": hypervisor,
         "sources": lambda: str(request.getfixturevalue("sources")),
         "installed": lambda: str(request.getfixturevalue("installed")),
         "python": lambda: sys.executable,
