@@ -66,7 +66,7 @@ def find(connection: Connection, name: str) -> Domain:
     :raises GuestError: there is none.
     """
     try:
-        return connection.lookupByName(name)
+        return connection.lookupByName(str(name))  # people type 7
     except libvirt.libvirtError as err:
         if err.get_error_code() != libvirt.VIR_ERR_NO_DOMAIN:
             raise

@@ -140,7 +140,7 @@ def places(rig: Rig, *hosts: LibvirtHost) -> list[bool]:
 
 def options(rig: Rig, other: LibvirtHost) -> dict[str, Any]:
     """Return how to migrate the guest to ``other`` on the same machine."""
-    return {"to": other.uri, "transport": f"unix://{rig.pool.parent}/migration", "unsafe": True}
+    return {"to": other.uri, "transport": f"unix://{rig.disk.parent}/migration", "unsafe": True}
 
 
 def has_memory(rig: Rig, size: int) -> bool:
@@ -166,24 +166,25 @@ def loaders_of(new_loaders: Callable[..., Loaders]) -> Callable[..., Loaders]:
 def make_rig(
     loaders_of: Callable[..., Loaders], tiny_guest: TinyGuest, daemon_root: Path, virsh: Callable[..., str]
 ) -> Iterator[Callable[..., Rig]]:
-    """Return a maker of rigs: ``make_rig(host, paused=False)``."""
+    """Return a maker of rigs: ``make_rig(host, paused=False, pool=folder)``."""
     made: list[Rig] = []
 
-    def make(host: LibvirtHost, *, paused: bool = True) -> Rig:
+    def make(host: LibvirtHost, *, paused: bool = True, pool: Path | None = None) -> Rig:
         name = f"g{secrets.token_hex(3)}"
         folder = daemon_root / name
-        (folder / "pool").mkdir(parents=True)
+        volumes = pool or folder / "pool"
+        folder.mkdir()
+        volumes.mkdir(exist_ok=True)
         make_disk(folder / "disk.qcow2")
         link = host.open()
-        pool = f"<pool type='dir'><name>{name}</name><target><path>{folder}/pool</path></target></pool>"
-        link.storagePoolCreateXML(pool)
+        link.storagePoolCreateXML(f"<pool type='dir'><name>{name}</name><target><path>{volumes}</path></target></pool>")
         disk = (
             f"<disk type='file'><driver type='qcow2'/><source file='{folder}/disk.qcow2'/>"
             "<target dev='vda' bus='virtio'/></disk>"
         )
         guest = link.defineXML(tiny_guest.xml(name, folder / "serial", devices=disk))
         guest.createWithFlags(libvirt.VIR_DOMAIN_START_PAUSED if paused else 0)
-        made.append(Rig(host, name, folder / "disk.qcow2", folder / "pool", loaders_of(host), virsh))
+        made.append(Rig(host, name, folder / "disk.qcow2", volumes, loaders_of(host), virsh))
         return made[-1]
 
     yield make

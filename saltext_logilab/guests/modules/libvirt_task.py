@@ -66,7 +66,7 @@ def _start(kind: str, guest: str, check: Callable[[Any], dict[str, Any]], policy
         uri = guests_settings.read(__opts__).uri
         with connection.opened(uri) as link:
             spec = check(link)
-        return desk.start(Order(kind, guest, uri, spec), policy)
+        return desk.start(Order(kind, str(guest), uri, spec), policy)
 
 
 def copy_disk(  # noqa: PLR0913 - people name them
@@ -102,7 +102,7 @@ def copy_disk(  # noqa: PLR0913 - people name them
     """
     options: dict[str, object] = {"pivot": bool(pivot), "bandwidth": _bandwidth(bandwidth)}
     policy = limits.Limits(stall, seconds_per_gib)
-    return _start("copy_disk", name, lambda link: copies.check(link, name, disk, pool, options), policy)
+    return _start("copy_disk", name, lambda link: copies.check(link, name, str(disk), str(pool), options), policy)
 
 
 def backup(  # noqa: PLR0913 - people name them
@@ -136,7 +136,7 @@ def backup(  # noqa: PLR0913 - people name them
         salt kvm1 libvirt_task.backup web backups checkpoint=tuesday since=monday
     """
     policy = limits.Limits(stall, seconds_per_gib)
-    return _start("backup", name, lambda link: backups.check(link, name, pool, checkpoint, since), policy)
+    return _start("backup", name, lambda link: backups.check(link, name, str(pool), checkpoint, since), policy)
 
 
 def migrate(  # noqa: PLR0913 - people name them

@@ -78,7 +78,7 @@ class Backup(Operation):
             return Seen(Phase.WORKING, None, job.get("disk_processed", 0), job.get("disk_total", 0))
         last = guest.jobStats(known.VIR_DOMAIN_JOB_STATS_COMPLETED | known.VIR_DOMAIN_JOB_STATS_KEEP_COMPLETED)
         if last.get("operation") != known.VIR_DOMAIN_JOB_OPERATION_BACKUP:
-            return Seen(Phase.LOST, "libvirt does not tell how the backup ended")
+            return Seen(Phase.FAILED, "libvirt does not tell how the backup ended, so nobody knows that it is whole")
         if last["type"] == known.VIR_DOMAIN_JOB_COMPLETED and last.get("success", True):
             return Seen(Phase.DONE, None, last.get("disk_processed", 0), last.get("disk_total", 0))
         return Seen(Phase.FAILED, last.get("errmsg") or "libvirt ended the backup")

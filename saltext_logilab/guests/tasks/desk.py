@@ -10,7 +10,7 @@ from typing import Any
 from saltext_logilab.errors import LogilabError, RefusedError
 from saltext_logilab.guests.tasks import report
 from saltext_logilab.guests.tasks.launch import Launcher
-from saltext_logilab.guests.tasks.limits import Limits
+from saltext_logilab.guests.tasks.limits import Limits, number
 from saltext_logilab.guests.tasks.records import Order, Records, Task
 
 DAY = 86400
@@ -57,11 +57,18 @@ class Desk:
         wanted = [self.records.get(name)] if name else self.records.all()
         orphans = [task for task in wanted if task.active and self._orphaned(task)]
         for task in orphans:
-            self.records.write(task.id, "its worker is gone; another one is sent")
-            self.launcher.start(task)
+            self._send(task)
         deadline = time.monotonic() + SETTLE
         while time.monotonic() < deadline and any(self.records.get(task.id).active for task in orphans):
             time.sleep(PAUSE)
+
+    def _send(self, task: Task) -> None:
+        try:
+            self.launcher.start(task)
+        except LogilabError as err:  # the record stays as it is, and the next question tries again
+            self.records.write(task.id, str(err))
+        else:
+            self.records.write(task.id, "its worker is gone; another one is sent")
 
     def _orphaned(self, task: Task) -> bool:
         fresh = task.boot == self.launcher.boot and self.clock() - task.created < START
@@ -80,7 +87,7 @@ class Desk:
 
     def wait(self, name: str, timeout: float) -> dict[str, Any]:
         """Return the same once it has ended, or after ``timeout`` seconds."""
-        deadline = time.monotonic() + timeout
+        deadline = time.monotonic() + number("timeout", timeout)
         while self.records.get(name).active and time.monotonic() < deadline:
             self.settle(name)
             time.sleep(PAUSE)
@@ -105,6 +112,4 @@ class Desk:
 
     def prune(self, days: float) -> list[str]:
         """Forget the tasks that ended more than ``days`` ago, and return their ids."""
-        if isinstance(days, bool) or not isinstance(days, (int, float)) or days < 0:
-            raise RefusedError(f"days must be a number of at least 0, not {days!r}")
-        return self.records.prune(self.clock() - days * DAY)
+        return self.records.prune(self.clock() - number("days", days) * DAY)

@@ -24,9 +24,15 @@ class Limits:
 
     def check(self) -> None:
         """:raises ConfigurationError: one of them is no number of at least 0."""
-        for name, value in (("stall", self.stall), ("seconds_per_gib", self.seconds_per_gib)):
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < float("inf"):
-                raise ConfigurationError(f"{name} must be a number of at least 0, not {value!r}")
+        number("stall", self.stall)
+        number("seconds_per_gib", self.seconds_per_gib)
+
+
+def number(name: str, value: object) -> float:
+    """Return ``value``; :raises ConfigurationError: it is no number of at least 0."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < float("inf"):
+        raise ConfigurationError(f"{name} must be a number of at least 0, not {value!r}")
+    return value
 
 
 def exceeded(task: Task, limits: Limits, now: float) -> str | None:

@@ -149,13 +149,15 @@ class Worker:
         """Return state and reason of a task that was seen to be over."""
         if seen.phase is Phase.DONE:
             return "done", None
+        if seen.phase is Phase.LOST:
+            return "lost", seen.reason
         if task.cancel:
             return "cancelled", task.cancel
         if task.boot != self.boot:
             return "failed", RESTARTED
         if task.spec.get("given_up"):
             return "failed", task.spec["given_up"]
-        return ("lost" if seen.phase is Phase.LOST else "failed"), seen.reason
+        return "failed", seen.reason
 
 
 def main() -> None:

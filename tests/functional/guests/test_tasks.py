@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +104,25 @@ def test_a_guest_that_is_shut_off_meanwhile(rig: Rig) -> None:
         rig.start("copy_disk", "vda", rig.name)
 
 
+def test_a_pool_that_gets_full_meanwhile(
+    make_rig: Callable[..., Rig], new_libvirt_host: Callable[[], LibvirtHost], small_disk: Callable[[int], Path]
+) -> None:
+    """A copy that does not fit is refused; one that does not fit any more ends, says so, and leaves no volume."""
+    disk = small_disk(SIZE + 16 * MIB)  # a host sees what was mounted before its start
+    rig = make_rig(new_libvirt_host(), pool=disk)
+    task = rig.start("copy_disk", "vda", rig.name, bandwidth=SLOW)
+    rig.working(task)
+    with contextlib.suppress(OSError), (rig.pool / "other").open("wb") as other:
+        while other.write(bytes(MIB)):
+            pass
+    told = rig.ended(task)
+    assert told["state"] == "failed"
+    assert "ended before it was whole" in told["reason"]
+    assert rig.made == ["other"]
+    with pytest.raises(CommandExecutionError, match=rf"takes \d+ bytes, the pool '{rig.name}' has \d+"):
+        rig.start("copy_disk", "vda", rig.name)
+
+
 def test_a_restart_of_the_host_is_told(rig: Rig, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Worker and guest are gone with another boot id: the record says that the host was restarted."""
     task = rig.start("copy_disk", "vda", rig.name, bandwidth=SLOW)
@@ -144,6 +165,9 @@ def test_wrong_arguments_are_sentences(rig: Rig) -> None:
         rig.call("list", state="finished")
     with pytest.raises(CommandExecutionError, match="there is no guest 'nobody'"):
         rig.call("copy_disk", "nobody", "vda", rig.name)
+    for function, named in (("wait", {"timeout": "long"}), ("prune", {"days": -1})):
+        with pytest.raises(CommandExecutionError, match="must be a number of at least 0"):
+            rig.call(function, *(["x"] if function == "wait" else []), **named)
     for function in ("status", "wait", "cancel", "log"):
         with pytest.raises(CommandExecutionError, match=r"there is no task '\.\./x'"):
             rig.call(function, "../x")

@@ -62,7 +62,7 @@ TABLE = (
     ),
     Substitution(
         r"sudo salt-run libvirt_guest\.inventory(.*)",
-        r"salt-run -c {fleet} libvirt_guest.inventory\1",
+        r"salt-run -c {fleet} -l error libvirt_guest.inventory\1",
         "the mine of a master that does not run, filled by the test driver's hypervisor",
     ),
     Substitution(
@@ -107,7 +107,9 @@ def session(request: pytest.FixtureRequest) -> Iterator[Session]:
         (minions / "kvm1").touch()
         with connection.opened("test:///default") as link:
             load = {"id": "kvm1", "data": {"libvirt_guest.summary": summary.make(link)}}
-        salt.daemons.masterapi.RemoteFuncs(opts)._mine(load, skip_verify=True)
+        functions = salt.daemons.masterapi.RemoteFuncs(opts)
+        functions._mine(load, skip_verify=True)
+        functions.mminion.destroy()
         return str(session.home)
 
     places = {
