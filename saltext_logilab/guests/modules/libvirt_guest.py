@@ -17,9 +17,9 @@ Minion configuration, all of it optional:
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from salt.exceptions import CommandExecutionError, SaltInvocationError
@@ -38,7 +38,7 @@ __func_alias__ = {"list_": "list"}
 SOURCES = ("lease", "agent", "arp")
 
 
-@contextmanager
+@contextlib.contextmanager
 def _opened(*, readonly: bool = True) -> Iterator[connection.Connection]:
     try:
         with connection.opened(guests_settings.read(__opts__).uri, readonly=readonly) as link:

@@ -23,8 +23,8 @@ Minion configuration, all of it optional:
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from salt.exceptions import CommandExecutionError, SaltInvocationError
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 __func_alias__ = {"list_": "list"}
 
 
-@contextmanager
+@contextlib.contextmanager
 def _desk() -> Iterator[Desk]:
     """Give the tasks of this host; what goes wrong becomes Salt's error."""
     try:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import salt.client
 
 from saltext_logilab.errors import LogilabError
-from saltext_logilab.guests.tasks.watch import Watch, live
+from saltext_logilab.guests.tasks import watch
 
 if TYPE_CHECKING:
     __opts__: dict[str, Any]
@@ -39,11 +39,11 @@ def wait(minion: str, task: str, timeout: float = 3600, interval: float = 2) -> 
 
         salt-run libvirt_task.wait kvm1 20261123T101500-1a2b3c4d
     """
-    show = live(sys.stderr)
+    show = watch.live(sys.stderr)
     with salt.client.get_local_client(mopts=__opts__) as client:
         try:
-            watch = Watch(lambda: _ask(client, minion, task), show, interval)
-            status, problem = watch.until_ended(timeout)
+            asking = watch.Watch(lambda: _ask(client, minion, task), show, interval)
+            status, problem = asking.until_ended(timeout)
         except LogilabError as err:
             status, problem = {}, str(err)
     show("")

@@ -33,7 +33,7 @@ def check(link: Connection, guest: str, disk: str, pool: str, options: dict[str,
         raise RefusedError(f"{disk!r} of the guest {guest!r} is no disk with data, but a {disks[disk].device}")
     if found.blockJobInfo(disk):
         raise RefusedError(f"the disk {disk!r} of the guest {guest!r} is busy with a block job already")
-    room = operation.file_pool(link, pool).info()[3]
+    room = operation.room(link, pool)
     size = found.blockInfo(disk)
     if size[1] > room:
         raise RefusedError(f"{disk!r} of {guest!r} takes {size[1]} bytes, the pool {pool!r} has {room}")
@@ -94,7 +94,7 @@ class CopyDisk(Operation):
             return Seen(Phase.READY if now.ready else Phase.WORKING, None, job.get("cur", 0), job.get("end", 0))
         if task.spec.get("finishing") and not task.spec["pivot"]:
             return Seen(Phase.DONE)
-        room = operation.file_pool(link, task.spec["pool"]).info()[3]
+        room = operation.room(link, task.spec["pool"])
         return Seen(Phase.FAILED, f"the copy ended before it was whole (free in its pool: {room} bytes)")
 
     def finish(self, link: Connection, task: Task) -> None:

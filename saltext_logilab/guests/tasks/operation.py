@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from saltext_logilab.errors import RefusedError
 from saltext_logilab.guests import connection
 from saltext_logilab.guests.connection import Connection, Domain
 from saltext_logilab.guests.tasks.records import Task
+
+log = logging.getLogger(__name__)
 
 FILE_POOLS = ("dir", "fs", "netfs")
 
@@ -104,6 +107,16 @@ def file_pool(link: Connection, name: str) -> Any:
     if not any(f"<pool type='{kind}'" in pools[name].XMLDesc() for kind in FILE_POOLS):
         raise RefusedError(f"the volumes of pool {name!r} are no files; kinds that do: {', '.join(FILE_POOLS)}")
     return pools[name]
+
+
+def room(link: Connection, name: str) -> int:
+    """Return how many bytes are free in the pool ``name``, whose volumes are files."""
+    pool = file_pool(link, name)
+    try:
+        pool.refresh()
+    except connection.libvirt.libvirtError as err:  # somebody makes a volume in it just now
+        log.debug("the pool %s tells what it knew before: %s", name, err)
+    return int(pool.info()[3])
 
 
 def make_volume(link: Connection, pool: str, name: str, capacity: int) -> str:

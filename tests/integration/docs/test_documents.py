@@ -62,8 +62,8 @@ TABLE = (
     ),
     Substitution(
         r"sudo salt-run libvirt_guest\.inventory(.*)",
-        r"salt-run -c {fleet} -l error libvirt_guest.inventory\1",
-        "the mine of a master that does not run, filled by the test driver's hypervisor",
+        r"salt-run -c {fleet} -l error libvirt_guest.inventory\1 2>/dev/null",
+        "the mine of a master that does not run, filled by the test driver; Salt 3008 tells of its own leaks beside",
     ),
     Substitution(
         r"(sudo )?systemctl restart salt-(master|minion)", "true", "no Salt of the system's own is touched by tests"
