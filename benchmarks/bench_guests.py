@@ -33,16 +33,17 @@ DOMAIN = """
 </domain>
 """
 
-# Prints the CPU seconds of the call in this process and in its children. The folder is where the peer is installed.
+# Prints the CPU seconds of the call in this process and in its children. The peer is installed in the folder.
 CALL = """
-import json, os, sys, tempfile
+import json, os, sys
 folder, uri, function = sys.argv[1:]
-sys.path.append(folder)
+sys.path.append(os.path.join(folder, "peer"))
 import salt.config, salt.loader
 opts = dict(salt.config.DEFAULT_MINION_OPTS, id="bench", file_client="local", grains={})
 opts |= {"virt": {"connection": {"uri": uri}}, "logilab": {"guests": {"uri": uri}}}
-root = tempfile.mkdtemp()
-opts |= {"root_dir": root, "cachedir": root, "extension_modules": f"{root}/extmods", "pki_dir": f"{root}/pki"}
+root = os.path.join(folder, "salt")
+opts |= {"root_dir": root, "cachedir": f"{root}/cache", "pki_dir": f"{root}/pki"}
+opts["extension_modules"] = f"{root}/extmods"
 functions = salt.loader.minion_mods(opts)
 call = functions[function]
 before = os.times()
@@ -62,7 +63,7 @@ class Cost:
 
 def cost(host: LibvirtHost, folder: Path, function: str) -> Cost:
     """Measure ``function``: once for its CPU, once for its calls."""
-    command = [sys.executable, "-W", "ignore", "-c", CALL, str(folder / "peer"), host.uri, function]
+    command = [sys.executable, "-W", "ignore", "-c", CALL, str(folder), host.uri, function]
     daemon = psutil.Process(host.pid)
     before = sum(daemon.cpu_times()[:4])
     answer = subprocess.run(command, capture_output=True, text=True, check=True).stdout

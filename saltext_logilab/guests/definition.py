@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import xml.etree.ElementTree as ET
 from dataclasses import dataclass
+from typing import Any
 
 DISK_SOURCES = {"file": "file", "block": "dev", "dir": "dir", "network": "name", "volume": "volume", "nvme": "address"}
 CARD_SOURCES = {"network": "network", "bridge": "bridge", "direct": "dev", "vhostuser": "path"}
@@ -54,6 +55,11 @@ class Definition:
     disks: tuple[Disk, ...]
     interfaces: tuple[Interface, ...]
     passthrough: int
+
+    def plain(self) -> dict[str, Any]:
+        """Return it as plain data; ``dataclasses.asdict`` would take longer than to read the XML."""
+        nested = {"disks": [dict(vars(one)) for one in self.disks]}
+        return {**vars(self), **nested, "interfaces": [dict(vars(one)) for one in self.interfaces]}
 
 
 def parse(text: str) -> Definition:

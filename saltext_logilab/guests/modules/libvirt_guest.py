@@ -83,7 +83,7 @@ def info(name: str | None = None) -> dict[str, dict[str, Any]]:
         shorts = {one.name: _short(one) for one in inventory.guests(link, name)}
         made, starting = inventory.definitions(link, name), inventory.autostarted(link)
     return {
-        key: {**short, "autostart": key in starting, **dataclasses.asdict(made[key])}
+        key: {**short, "autostart": key in starting, **made[key].plain()}
         for key, short in shorts.items()
         if key in made
     }
@@ -159,7 +159,7 @@ def interfaces(name: str | None = None) -> dict[str, list[dict[str, Any]]]:
     """
     with _opened() as link:
         found = inventory.definitions(link, name)
-    return {guest: [dataclasses.asdict(one) for one in made.interfaces] for guest, made in found.items()}
+    return {guest: [dict(vars(one)) for one in made.interfaces] for guest, made in found.items()}
 
 
 def addresses(name: str | None = None, source: str = "lease") -> dict[str, dict[str, list[str]]]:
@@ -230,7 +230,7 @@ def _short(guest: inventory.Guest) -> dict[str, Any]:
 
 
 def _disk(disk: Any, known: dict[str, inventory.Volume]) -> dict[str, Any]:
-    told = dataclasses.asdict(disk)
+    told = dict(vars(disk))
     volume = known.get(disk.source or "")
     told["pool"] = volume.pool if volume else disk.pool
     told["volume"] = volume.name if volume else (disk.source if disk.kind == "volume" else None)
