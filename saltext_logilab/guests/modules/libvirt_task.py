@@ -171,7 +171,12 @@ def migrate(  # noqa: PLR0913 - people name them
 
         salt kvm1 libvirt_task.migrate web qemu+tls://kvm2/system
     """
-    options = {"to": to, "transport": transport, "bandwidth": _bandwidth(bandwidth), "unsafe": bool(unsafe)}
+    options = {
+        "to": str(to),
+        "transport": transport and str(transport),
+        "bandwidth": _bandwidth(bandwidth),
+        "unsafe": bool(unsafe),
+    }
     policy = limits.Limits(stall, seconds_per_gib)
     return _start("migrate", name, lambda link: migrations.check(link, name, options), policy)
 

@@ -201,7 +201,7 @@ def test_a_migration_survives_its_worker(
     traveller: Rig, libvirt_host: LibvirtHost, other_libvirt_host: LibvirtHost
 ) -> None:
     """The worker, libvirt's client, is killed in the middle: the two hosts finish, and the record says done."""
-    task = traveller.start("migrate", **options(traveller, other_libvirt_host), bandwidth=4 * MIB)
+    task = traveller.start("migrate", **options(traveller, other_libvirt_host), bandwidth=12 * MIB)
     traveller.working(task)
     if process := worker(task):
         process.send_signal(signal.SIGKILL)

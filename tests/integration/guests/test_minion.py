@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -68,7 +67,7 @@ def test_the_fleet_is_shown_from_the_mine(
     salt_cli.run("mine.send", "libvirt_guest.summary", minion_tgt=hypervisor.id)
     shown = wait_until(lambda: salt_run_cli.run("libvirt_guest.inventory").data, PATIENCE, "the mine")
     assert shown[hypervisor.id]["guests"][rig.name]["state"] == "paused"
-    picture = json.loads(salt_run_cli.run("libvirt_guest.inventory", "*", format="mermaid").stdout)
-    assert picture.startswith("flowchart LR")
+    picture = salt_run_cli.run("libvirt_guest.inventory", "*", format="mermaid").stdout
+    assert "flowchart LR" in picture
     assert f"{rig.name}<br/>paused" in picture
     assert salt_run_cli.run("libvirt_guest.inventory", format="svg").returncode != 0
