@@ -23,6 +23,7 @@ pytest_plugins = [
     "tests.support.libvirt",
     "tests.support.guests",
     "tests.support.salt",
+    "tests.support.rigs",
     "tests.support.labs",
     "tests.support.distribution",
     "tests.support.formulas",

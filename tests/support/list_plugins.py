@@ -105,7 +105,12 @@ def main() -> None:
             "logilab": {"masters": {"jobs": {"dsn": "dbname=none"}}},
             "grains": {},
         }
-        opts |= {"root_dir": root, "cachedir": root, "extension_modules": f"{root}/extmods", "pki_dir": f"{root}/pki"}
+        opts |= {
+            "root_dir": root,
+            "cachedir": f"{root}/cache",
+            "extension_modules": f"{root}/extmods",
+            "pki_dir": f"{root}/pki",
+        }
         folders = areas()
         rows = [row for kind in loader_types(folders) for row in plugins(kind, folders, opts)]
     json.dump({"salt": salt.version.__version__, "areas": sorted(folders), "plugins": rows}, sys.stdout, indent=1)

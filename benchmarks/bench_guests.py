@@ -1,0 +1,114 @@
+"""
+Guests: what an inventory of 1,001 guests that are off costs, in calls to libvirtd and in CPU.
+
+A private libvirtd; the peer, saltext-virt, is installed beside for the run and asks the same daemon. Calls are those
+that libvirt's client logs, in a run of its own; CPU is that of the calling process, of the programs that it starts, and
+of libvirtd.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import libvirt
+import psutil
+
+from benchmarks.table import Row
+from tests.support.libvirt import LibvirtHost
+
+GUESTS = 1001
+PEER = "saltext-virt"
+DOMAIN = """
+<domain type='qemu'>
+  <name>guest{number:04}</name><memory unit='MiB'>512</memory><vcpu>2</vcpu>
+  <os><type arch='x86_64' machine='pc'>hvm</type></os>
+  <devices>
+    <interface type='user'><mac address='52:54:00:00:{high:02x}:{low:02x}'/><model type='virtio'/></interface>
+  </devices>
+</domain>
+"""
+
+# Prints the CPU seconds of the call in this process and in its children. The peer is installed in the folder.
+CALL = """
+import json, os, sys
+folder, uri, function = sys.argv[1:]
+sys.path.append(os.path.join(folder, "peer"))
+import salt.config, salt.loader
+opts = dict(salt.config.DEFAULT_MINION_OPTS, id="bench", file_client="local", grains={})
+opts |= {"virt": {"connection": {"uri": uri}}, "logilab": {"guests": {"uri": uri}}}
+root = os.path.join(folder, "salt")
+opts |= {"root_dir": root, "cachedir": f"{root}/cache", "pki_dir": f"{root}/pki"}
+opts["extension_modules"] = f"{root}/extmods"
+functions = salt.loader.minion_mods(opts)
+call = functions[function]
+before = os.times()
+found = len(call())
+after = os.times()
+print(json.dumps([found, *[sum(after[i:i + 2]) - sum(before[i:i + 2]) for i in (0, 2)]]))
+"""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one call of a function cost: messages to libvirtd, and CPU seconds of client, children and daemon."""
+
+    calls: int
+    cpu: float
+
+
+def cost(host: LibvirtHost, folder: Path, function: str) -> Cost:
+    """Measure ``function``: once for its CPU, once for its calls."""
+    command = [sys.executable, "-W", "ignore", "-c", CALL, str(folder), host.uri, function]
+    daemon = psutil.Process(host.pid)
+    before = sum(daemon.cpu_times()[:4])
+    answer = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    found, own, children = json.loads(answer.splitlines()[-1])
+    if found != GUESTS:
+        raise RuntimeError(f"{function} told of {found} guests, not of {GUESTS}")
+    cpu = own + children + sum(daemon.cpu_times()[:4]) - before
+    log = folder / "rpc.log"
+    logging = {"LIBVIRT_LOG_FILTERS": "1:rpc", "LIBVIRT_LOG_OUTPUTS": f"1:file:{log}"}
+    subprocess.run(
+        ["env", *[f"{key}={value}" for key, value in logging.items()], *command], check=True, stdout=subprocess.DEVNULL
+    )
+    with log.open(errors="replace") as lines:
+        calls = sum("RPC_CLIENT_MSG_TX_QUEUE" in line and " type=0 " in line for line in lines)
+    log.unlink()
+    return Cost(calls, cpu)
+
+
+def define(host: LibvirtHost) -> None:
+    """Define the guests."""
+    link = libvirt.open(host.uri)
+    for number in range(GUESTS):
+        link.defineXML(DOMAIN.format(number=number, high=number // 256, low=number % 256))
+    link.close()
+
+
+def rows() -> list[Row]:
+    """Measure the inventory with and without XML, and the peer's."""
+    with tempfile.TemporaryDirectory(prefix="bench-") as name:
+        folder = Path(name)
+        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
+        subprocess.run([*pip, "--target", str(folder / "peer"), PEER], check=True)
+        (folder / "host").mkdir()
+        host = LibvirtHost(folder / "host")
+        try:
+            host.start()
+            define(host)
+            info, stats = cost(host, folder, "libvirt_guest.info"), cost(host, folder, "libvirt_guest.stats")
+            peer = cost(host, folder, "virt.vm_info")
+        finally:
+            host.stop()
+    theirs = f"virt.vm_info: {peer.calls} calls, {peer.cpu:.2f} s"
+    return [
+        Row("calls of libvirt_guest.info", info.calls, "calls", theirs, 1020),
+        Row("calls of libvirt_guest.stats", stats.calls, "calls", theirs, 6),
+        Row("CPU of libvirt_guest.info", info.cpu, "s", theirs, 0.25),
+        Row("CPU of the peer, of ours", peer.cpu / info.cpu, "times", theirs, 50, at_least=True),
+    ]

@@ -1,0 +1,296 @@
+"""
+Long work on the guests of this host: it is recorded, goes on without the minion, shows itself and can be stopped.
+
+A function that starts one answers with the task's id at once. libvirt itself does the work; a worker outside of the
+minion follows it. Whatever is restarted meanwhile, the record tells the truth afterwards: ``done``, ``failed`` (and
+why), ``cancelled``, or ``lost`` where nobody can tell. A guest has one task at a time.
+
+While a task goes on, the minion fires ``salt/logilab/guests/<minion>/<task>/progress``, at most every
+``progress_interval`` seconds, and at its end ``…/ended``. The events say what :func:`list_` says; they are for people
+to look at: nothing shall be decided by them.
+
+Minion configuration, all of it optional:
+
+.. code-block:: yaml
+
+    logilab:
+      guests:
+        uri: qemu:///system
+        progress_interval: 5
+
+.. versionadded:: 0.1.0
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from salt.exceptions import CommandExecutionError, SaltInvocationError
+
+from saltext_logilab.errors import LogilabError
+from saltext_logilab.guests import connection
+from saltext_logilab.guests import settings as guests_settings
+from saltext_logilab.guests.tasks import backup as backups
+from saltext_logilab.guests.tasks import copy_disk as copies
+from saltext_logilab.guests.tasks import launch, limits
+from saltext_logilab.guests.tasks import migrate as migrations
+from saltext_logilab.guests.tasks.desk import Desk
+from saltext_logilab.guests.tasks.records import ACTIVE, ENDED, Order, Records
+
+if TYPE_CHECKING:
+    __opts__: dict[str, Any]
+
+__func_alias__ = {"list_": "list"}
+
+
+@contextlib.contextmanager
+def _desk() -> Iterator[Desk]:
+    """Give the tasks of this host; what goes wrong becomes Salt's error."""
+    try:
+        settings = guests_settings.read(__opts__)
+        events = ("--minion", str(__opts__["conf_file"]), "--interval", str(settings.progress_interval))
+        records = Records(settings.folder)
+        try:
+            yield Desk(records, launch.here(settings.folder, events))
+        finally:
+            records.close()
+    except LogilabError as err:
+        raise CommandExecutionError(str(err)) from err
+
+
+def _start(kind: str, guest: str, check: Callable[[Any], dict[str, Any]], policy: limits.Limits) -> str:
+    """Check, record and start a task."""
+    with _desk() as desk:
+        uri = guests_settings.read(__opts__).uri
+        with connection.opened(uri) as link:
+            spec = check(link)
+        return desk.start(Order(kind, str(guest), uri, spec), policy)
+
+
+def copy_disk(  # noqa: PLR0913 - people name them
+    name: str,
+    disk: str,
+    pool: str,
+    *,
+    pivot: bool = False,
+    bandwidth: int = 0,
+    stall: float = limits.STALL,
+    seconds_per_gib: float = limits.SECONDS_PER_GIB,
+) -> str:
+    """
+    Copy a disk of a running guest into a new qcow2 volume, and return the id of the task.
+
+    The copy is that of the moment at which it ends. If the task does not come to its end, the volume is removed.
+
+    :param name: the guest.
+    :param disk: the disk's target, such as ``vda``.
+    :param pool: the storage pool for the copy (its volumes are files).
+    :param pivot: let the guest go on with the copy; its old disk stays where it is.
+    :param bandwidth: bytes a second; 0 for as fast as it goes.
+    :param stall: give up after so many seconds without progress; 0 for never.
+    :param seconds_per_gib: give up when it takes longer than this for each GiB; 0 for never.
+    :raises CommandExecutionError: guest, disk or pool do not allow it, or the guest has a task already.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt kvm1 libvirt_task.copy_disk web vda fast
+        salt kvm1 libvirt_task.copy_disk web vda fast pivot=True bandwidth=50000000
+    """
+    options: dict[str, object] = {"pivot": bool(pivot), "bandwidth": _bandwidth(bandwidth)}
+    policy = limits.Limits(stall, seconds_per_gib)
+    return _start("copy_disk", name, lambda link: copies.check(link, name, str(disk), str(pool), options), policy)
+
+
+def backup(  # noqa: PLR0913 - people name them
+    name: str,
+    pool: str,
+    *,
+    checkpoint: str | None = None,
+    since: str | None = None,
+    stall: float = limits.STALL,
+    seconds_per_gib: float = limits.SECONDS_PER_GIB,
+) -> str:
+    """
+    Back up all disks of a running guest into new qcow2 volumes, and return the id of the task.
+
+    The guest is not stopped; the backup is that of the moment at which it begins. If the task does not come to its
+    end, volumes and checkpoint are removed.
+
+    :param name: the guest.
+    :param pool: the storage pool for the backup (its volumes are files).
+    :param checkpoint: make a checkpoint of this name, so that a later backup can go on from here.
+    :param since: copy only what has changed since the checkpoint of this name.
+    :param stall: give up after so many seconds without progress; 0 for never.
+    :param seconds_per_gib: give up when it takes longer than this for each GiB; 0 for never.
+    :raises CommandExecutionError: guest, disks, pool or checkpoints do not allow it, or the guest has a task already.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt kvm1 libvirt_task.backup web backups checkpoint=monday
+        salt kvm1 libvirt_task.backup web backups checkpoint=tuesday since=monday
+    """
+    policy = limits.Limits(stall, seconds_per_gib)
+    return _start("backup", name, lambda link: backups.check(link, name, str(pool), checkpoint, since), policy)
+
+
+def migrate(  # noqa: PLR0913 - people name them
+    name: str,
+    to: str,
+    *,
+    transport: str | None = None,
+    bandwidth: int = 0,
+    unsafe: bool = False,
+    stall: float = limits.STALL,
+    seconds_per_gib: float = limits.SECONDS_PER_GIB,
+) -> str:
+    """
+    Move a running guest to another host while it runs, and return the id of the task.
+
+    The disks have to lie on storage that both hosts share. The two libvirtds do it between themselves (peer to peer).
+    Whatever happens meanwhile, the guest runs on one of them.
+
+    :param name: the guest.
+    :param to: the other host's libvirt, as this host reaches it: ``qemu+tls://kvm2/system``.
+    :param transport: the URI for the guest's memory; by default libvirt chooses.
+    :param bandwidth: bytes a second (libvirt counts in MiB); 0 for as fast as it goes.
+    :param unsafe: move it although libvirt cannot see that its disks are shared.
+    :param stall: give up after so many seconds without progress; 0 for never.
+    :param seconds_per_gib: give up when it takes longer than this for each GiB; 0 for never.
+    :raises CommandExecutionError: the guest cannot move, the other host does not answer or has such a guest, or the
+        guest has a task already.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt kvm1 libvirt_task.migrate web qemu+tls://kvm2/system
+    """
+    options = {
+        "to": str(to),
+        "transport": transport and str(transport),
+        "bandwidth": _bandwidth(bandwidth),
+        "unsafe": bool(unsafe),
+    }
+    policy = limits.Limits(stall, seconds_per_gib)
+    return _start("migrate", name, lambda link: migrations.check(link, name, options), policy)
+
+
+def list_(state: str | None = None) -> list[dict[str, Any]]:
+    """
+    Return the tasks of this host, the newest first.
+
+    A task whose worker has gone is settled first: a new worker looks at what libvirt says of it.
+
+    :param state: only those in this state: ``pending``, ``running``, ``done``, ``failed``, ``cancelled`` or ``lost``.
+    :return: for each ``task`` (its id), ``kind``, ``guest``, ``state``, ``reason``, ``percent``, ``bytes`` of
+        ``total``, ``rate`` (bytes a second) and ``left`` (seconds, or None where nobody can tell).
+    :raises SaltInvocationError: there is no such state.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt kvm1 libvirt_task.list state=running
+    """
+    if state not in (None, *ACTIVE, *ENDED):
+        raise SaltInvocationError(f"state must be one of {', '.join((*ACTIVE, *ENDED))}, not {state!r}")
+    with _desk() as desk:
+        return desk.all(state)
+
+
+def status(task: str) -> dict[str, Any]:
+    """
+    Return all that is known of a task.
+
+    :return: what :func:`list_` says of it, ``created``, ``started`` and ``ended`` (Unix time), ``worker`` (how it is
+        followed, ``unit`` or ``process``, or None), ``cancel`` (why it shall end) and ``spec`` (what it was told and
+        has made).
+    :raises CommandExecutionError: there is no such task.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt kvm1 libvirt_task.status 20261123T101500-1a2b3c4d
+    """
+    with _desk() as desk:
+        return desk.status(task)
+
+
+def wait(task: str, timeout: float = 10) -> dict[str, Any]:
+    """
+    Wait until a task has ended, at most ``timeout`` seconds, and return what :func:`status` returns.
+
+    For longer times use the runner ``libvirt_task.wait``, which asks again and again.
+
+    :raises CommandExecutionError: there is no such task.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt kvm1 libvirt_task.wait 20261123T101500-1a2b3c4d timeout=30
+    """
+    with _desk() as desk:
+        return desk.wait(task, timeout)
+
+
+def cancel(task: str) -> dict[str, Any]:
+    """
+    Call a task off, and return what :func:`status` returns; it is ``cancelled`` a moment later.
+
+    The guest stays as it was before, and what the task has made is removed. A task that comes to its end meanwhile is
+    ``done``.
+
+    :raises CommandExecutionError: there is no such task, or it has ended.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt kvm1 libvirt_task.cancel 20261123T101500-1a2b3c4d
+    """
+    with _desk() as desk:
+        return desk.cancel(task, "by request")
+
+
+def log(task: str) -> list[str]:
+    """
+    Return what has happened to a task, a line each, with times in UTC.
+
+    :raises CommandExecutionError: there is no such task.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt kvm1 libvirt_task.log 20261123T101500-1a2b3c4d
+    """
+    with _desk() as desk:
+        return desk.log(task)
+
+
+def prune(days: float = 30) -> list[str]:
+    """
+    Forget the tasks that ended more than ``days`` ago, and return their ids; what they have made stays.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt kvm1 libvirt_task.prune days=7
+    """
+    with _desk() as desk:
+        return desk.prune(days)
+
+
+def _bandwidth(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise SaltInvocationError(f"bandwidth must be a whole number of bytes a second, at least 0, not {value!r}")
+    return value

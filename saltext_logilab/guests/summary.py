@@ -1,0 +1,106 @@
+"""Host and guests in short: what a hypervisor tells the mine, and how the fleet of them is shown."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from saltext_logilab.errors import WireError
+from saltext_logilab.guests import inventory
+from saltext_logilab.guests.connection import Connection
+from saltext_logilab.guests.host import MIB, version
+
+GIB = 1024 * MIB
+ROW = (str, str, int, int)
+HOST = {"cpus": int, "memory": int, "free": int, "libvirt": str, "hypervisor": str}
+
+
+@dataclass(frozen=True)
+class Row:
+    """A guest of a summary; ``memory`` in bytes."""
+
+    uuid: str
+    state: str
+    vcpus: int
+    memory: int
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a hypervisor said at the time ``at``."""
+
+    at: float
+    host: Mapping[str, Any]
+    guests: Mapping[str, Row]
+
+
+def make(link: Connection, clock: Callable[[], float] = time.time) -> dict[str, Any]:
+    """Return the summary of the host behind ``link`` as plain data; the number of guests costs no further call."""
+    memory_mib, cpus = link.getInfo()[1:3]
+    return {
+        "at": int(clock()),
+        "host": {
+            "cpus": cpus,
+            "memory": memory_mib * MIB,
+            "free": link.getFreeMemory(),
+            "libvirt": version(link.getLibVersion()),
+            "hypervisor": version(link.getVersion()),
+        },
+        "guests": {one.name: [one.uuid, one.state, one.vcpus, one.memory] for one in inventory.guests(link)},
+    }
+
+
+def read(told: object) -> Summary:
+    """
+    Return a summary that came over the wire.
+
+    :raises WireError: it is none; any minion may put anything into the mine.
+    """
+    try:
+        at, host, guests = told["at"], told["host"], told["guests"]  # type: ignore[index]
+        rows = {str(name): Row(*_row(row)) for name, row in guests.items()}
+        return Summary(float(at), {key: _typed(host[key], kind) for key, kind in HOST.items()}, rows)
+    except (KeyError, TypeError, ValueError, AttributeError) as err:
+        raise WireError(f"no summary of guests: {type(err).__name__}: {err}") from err
+
+
+def _row(told: list[object]) -> list[Any]:
+    return [_typed(value, kind) for value, kind in zip(told, ROW, strict=True)]
+
+
+def _typed(value: object, kind: type) -> Any:
+    if type(value) is not kind:
+        raise TypeError(f"{value!r:.100} is no {kind.__name__}")
+    return value
+
+
+def mermaid(fleet: Mapping[str, Summary]) -> str:
+    """Return a picture of hosts and their guests as a Mermaid flowchart (https://mermaid.js.org)."""
+    lines = ["flowchart LR"]
+    for number, (name, summary) in enumerate(sorted(fleet.items())):
+        host = summary.host
+        size = f"{host['cpus']} cpus, {_gib(host['free'])} of {_gib(host['memory'])} GiB free"
+        lines.append(f'    subgraph h{number}["{_quoted(name)} ({size})"]')
+        for index, (guest, row) in enumerate(sorted(summary.guests.items())):
+            text = f"{_quoted(guest)}<br/>{_quoted(row.state)}, {row.vcpus} cpus, {_gib(row.memory)} GiB"
+            lines.append(f'        h{number}g{index}["{text}"]')
+        lines.append("    end")
+    return "\n".join(lines)
+
+
+def _gib(size: int) -> str:
+    return f"{size / GIB:.1f}"
+
+
+def _quoted(text: str) -> str:
+    """Return ``text`` for a Mermaid string: what has a meaning there becomes an entity code."""
+    return "".join(one if one.isalnum() or one in " ._-" else f"#{ord(one)};" for one in text)
+
+
+def plain(summary: Summary, now: float) -> dict[str, Any]:
+    """Return ``summary`` as plain data, with its ``age`` in seconds at the time ``now``."""
+    guests = {name: dataclasses.asdict(row) for name, row in sorted(summary.guests.items())}
+    return {"age": max(0, round(now - summary.at)), "host": dict(summary.host), "guests": guests}

@@ -1,0 +1,120 @@
+"""
+Back up the disks of a running guest into new volumes (``virDomainBackupBegin``, push mode), full or since a checkpoint.
+
+The copy is that of the moment of its begin. The job lives in qemu: it survives workers and libvirtd.
+"""
+
+from __future__ import annotations
+
+from xml.sax.saxutils import escape, quoteattr
+
+from saltext_logilab.errors import RefusedError
+from saltext_logilab.guests import connection, definition
+from saltext_logilab.guests.connection import Connection, Domain
+from saltext_logilab.guests.tasks import operation
+from saltext_logilab.guests.tasks.operation import Operation, Phase, Seen
+from saltext_logilab.guests.tasks.records import Task
+
+
+def check(link: Connection, guest: str, pool: str, checkpoint: str | None, since: str | None) -> dict[str, object]:
+    """
+    Return the spec of a backup of all disks that the guest can write.
+
+    :param checkpoint: the name of a checkpoint to make, from which a later backup can go on.
+    :param since: the name of a checkpoint: only what has changed since is copied.
+    :raises RefusedError: guest, disks, pool or checkpoints do not allow it.
+    """
+    found = operation.running(link, guest)
+    operation.file_pool(link, pool)
+    all_disks = definition.parse(found.XMLDesc()).disks
+    disks = [one for one in all_disks if one.device == "disk" and one.source and not one.readonly]
+    if not disks:
+        raise RefusedError(f"the guest {guest!r} has no disk to back up")
+    raw = [one.target for one in disks if one.format != "qcow2"]
+    if raw and (checkpoint or since):
+        raise RefusedError(f"checkpoints need disks of format qcow2; of {guest!r} these are not: {', '.join(raw)}")
+    points = {one.getName() for one in found.listAllCheckpoints()}
+    if checkpoint in points:
+        raise RefusedError(f"the guest {guest!r} has a checkpoint {checkpoint!r} already")
+    if since is not None and since not in points:
+        raise RefusedError(f"the guest {guest!r} has no checkpoint {since!r} (it has {', '.join(points) or 'none'})")
+    targets = [one.target for one in disks]
+    return {"uuid": found.UUIDString(), "disks": targets, "pool": pool, "checkpoint": checkpoint, "since": since}
+
+
+class Backup(Operation):
+    """A push backup."""
+
+    def begin(self, link: Connection, task: Task) -> None:
+        """Make the volumes, and the checkpoint, and let qemu copy into them."""
+        known, spec = connection.libvirt, task.spec
+        guest = operation.running(link, task.guest)
+        names = {disk: f"{task.guest}-{disk}-{task.id}.qcow2" for disk in spec["disks"]}
+        self.learn(volumes=names)
+        paths = {
+            disk: operation.make_volume(link, spec["pool"], name, guest.blockInfo(disk)[0])
+            for disk, name in names.items()
+        }
+        guest.jobStats(known.VIR_DOMAIN_JOB_STATS_COMPLETED)  # forgets how an earlier job ended
+        point = None
+        if spec["checkpoint"]:
+            every = "".join(f"<disk name={quoteattr(disk)} checkpoint='bitmap'/>" for disk in names)
+            point = (
+                f"<domaincheckpoint><name>{escape(spec['checkpoint'])}</name><disks>{every}</disks></domaincheckpoint>"
+            )
+        self.learn(begun=True)
+        flags = known.VIR_DOMAIN_BACKUP_BEGIN_REUSE_EXTERNAL
+        guest.backupBegin(_description(guest, paths, spec["since"]), point, flags)
+
+    def look(self, link: Connection, task: Task) -> Seen:
+        """Return how it stands: by the guest's job, or by the last one that ended."""
+        known, guest = connection.libvirt, operation.domain(link, task)
+        if guest is None or not guest.isActive():
+            return Seen(Phase.FAILED, "the guest was shut off meanwhile")
+        if not task.spec.get("begun"):
+            return Seen(Phase.FAILED, "the backup did not begin")
+        job = guest.jobStats()
+        if job.get("operation") == known.VIR_DOMAIN_JOB_OPERATION_BACKUP and job["type"] != known.VIR_DOMAIN_JOB_NONE:
+            return Seen(Phase.WORKING, None, job.get("disk_processed", 0), job.get("disk_total", 0))
+        last = guest.jobStats(known.VIR_DOMAIN_JOB_STATS_COMPLETED | known.VIR_DOMAIN_JOB_STATS_KEEP_COMPLETED)
+        if last.get("operation") != known.VIR_DOMAIN_JOB_OPERATION_BACKUP:
+            return Seen(Phase.FAILED, "libvirt does not tell how the backup ended, so nobody knows that it is whole")
+        if last["type"] == known.VIR_DOMAIN_JOB_COMPLETED and last.get("success", True):
+            return Seen(Phase.DONE, None, last.get("disk_processed", 0), last.get("disk_total", 0))
+        return Seen(Phase.FAILED, last.get("errmsg") or "libvirt ended the backup")
+
+    def stop(self, link: Connection, task: Task) -> bool:
+        """Abort the job."""
+        guest = operation.domain(link, task)
+        if guest is None or guest.jobStats().get("operation") != connection.libvirt.VIR_DOMAIN_JOB_OPERATION_BACKUP:
+            return False
+        guest.abortJob()
+        return True
+
+    def clean(self, link: Connection, task: Task) -> None:
+        """Remove the checkpoint and the volumes."""
+        guest = operation.domain(link, task)
+        if guest is not None and task.spec.get("begun") and task.spec["checkpoint"]:
+            _remove_checkpoint(guest, task.spec["checkpoint"])
+        for name in task.spec.get("volumes", {}).values():
+            operation.remove_volume(link, task.spec["pool"], name)
+
+
+def _description(guest: Domain, paths: dict[str, str], since: str | None) -> str:
+    """Return the backup's XML: the disks in ``paths``, and none of the others."""
+    told = ""
+    for one in definition.parse(guest.XMLDesc()).disks:
+        name = quoteattr(one.target)
+        if one.target in paths:
+            target = f"<target file={quoteattr(paths[one.target])}/><driver type='qcow2'/>"
+            told += f"<disk name={name} backup='yes' type='file'>{target}</disk>"
+        else:
+            told += f"<disk name={name} backup='no'/>"
+    older = f"<incremental>{escape(since)}</incremental>" if since else ""
+    return f"<domainbackup mode='push'>{older}<disks>{told}</disks></domainbackup>"
+
+
+def _remove_checkpoint(guest: Domain, name: str) -> None:
+    for one in guest.listAllCheckpoints():
+        if one.getName() == name:
+            one.delete()

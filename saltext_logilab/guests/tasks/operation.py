@@ -1,0 +1,145 @@
+"""What every kind of task has in common: how it looks from outside, and the volumes that it makes."""
+
+from __future__ import annotations
+
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+from xml.sax.saxutils import escape
+
+from saltext_logilab.errors import RefusedError
+from saltext_logilab.guests import connection
+from saltext_logilab.guests.connection import Connection, Domain
+from saltext_logilab.guests.tasks.records import Task
+
+log = logging.getLogger(__name__)
+
+FILE_POOLS = ("dir", "fs", "netfs")
+
+
+class Phase(Enum):
+    """How the work stands, by what libvirt says."""
+
+    WORKING = "working"
+    READY = "ready"  # nothing is left but to finish it
+    DONE = "done"
+    FAILED = "failed"  # it is over, and nothing of it is in force
+    LOST = "lost"  # it is over, and nobody can tell how
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What was seen at one look; sizes in bytes."""
+
+    phase: Phase
+    reason: str | None = None
+    done: int = 0
+    total: int = 0
+
+
+class Operation(ABC):
+    """
+    A kind of work on a guest that libvirt owns: it goes on when the one who began it dies.
+
+    :meth:`look` relies on the record and on libvirt alone, so that any worker can take over from a dead one.
+    """
+
+    def __init__(self, learn: Callable[..., None]) -> None:
+        """``learn(key=value)`` adds to the task's spec, durably."""
+        self.learn = learn
+
+    @abstractmethod
+    def begin(self, link: Connection, task: Task) -> None:
+        """Begin; what is going to be made is learnt before it is made."""
+
+    @abstractmethod
+    def look(self, link: Connection, task: Task) -> Seen:
+        """Return how it stands."""
+
+    @abstractmethod
+    def stop(self, link: Connection, task: Task) -> bool:
+        """Tell libvirt to end it, the guest being as it was before; False where there is nothing to end (yet)."""
+
+    @abstractmethod
+    def clean(self, link: Connection, task: Task) -> None:
+        """Remove what it has made, when it has not been done."""
+
+    def finish(self, link: Connection, task: Task) -> None:  # noqa: B027 - most have nothing to finish
+        """Finish what is ready."""
+
+
+def domain(link: Connection, task: Task) -> Domain | None:
+    """Return the guest of ``task`` where it is; None where it is not."""
+    try:
+        return link.lookupByUUIDString(task.spec["uuid"])
+    except connection.libvirt.libvirtError as err:
+        if err.get_error_code() != connection.libvirt.VIR_ERR_NO_DOMAIN:
+            raise
+        return None
+
+
+def running(link: Connection, guest: str) -> Domain:
+    """
+    Return the running guest called ``guest``.
+
+    :raises GuestError: there is none.
+    :raises RefusedError: it does not run.
+    """
+    found = connection.find(link, guest)
+    if not found.isActive():
+        raise RefusedError(f"the guest {guest!r} does not run, and this work needs a running one")
+    return found
+
+
+def file_pool(link: Connection, name: str) -> Any:
+    """
+    Return the pool ``name``, whose volumes are files.
+
+    :raises RefusedError: there is none, it is not active, or its volumes are no files.
+    """
+    known = connection.libvirt
+    pools = {one.name(): one for one in link.listAllStoragePools(known.VIR_CONNECT_LIST_STORAGE_POOLS_ACTIVE)}
+    if name not in pools:
+        raise RefusedError(f"there is no active pool {name!r} (active: {', '.join(sorted(pools)) or 'none'})")
+    if not any(f"<pool type='{kind}'" in pools[name].XMLDesc() for kind in FILE_POOLS):
+        raise RefusedError(f"the volumes of pool {name!r} are no files; kinds that do: {', '.join(FILE_POOLS)}")
+    return pools[name]
+
+
+def room(link: Connection, name: str) -> int:
+    """Return how many bytes are free in the pool ``name``, whose volumes are files."""
+    pool = file_pool(link, name)
+    try:
+        pool.refresh()
+    except connection.libvirt.libvirtError as err:  # somebody makes a volume in it just now
+        log.debug("the pool %s tells what it knew before: %s", name, err)
+    return int(pool.info()[3])
+
+
+def make_volume(link: Connection, pool: str, name: str, capacity: int) -> str:
+    """Make an empty qcow2 volume and return its path."""
+    xml = (
+        f"<volume><name>{escape(name)}</name><capacity>{capacity}</capacity>"
+        "<target><format type='qcow2'/></target></volume>"
+    )
+    return str(link.storagePoolLookupByName(pool).createXML(xml).path())
+
+
+def volume(link: Connection, pool: str, name: str) -> Any | None:
+    """Return a volume, None where there is none."""
+    try:
+        return link.storagePoolLookupByName(pool).storageVolLookupByName(name)
+    except connection.libvirt.libvirtError as err:
+        if err.get_error_code() != connection.libvirt.VIR_ERR_NO_STORAGE_VOL:
+            raise
+        return None
+
+
+def remove_volume(link: Connection, pool: str, name: str) -> None:
+    """Remove a volume; it may not be there."""
+    found = volume(link, pool, name)
+    if found is not None:
+        found.delete()
