@@ -18,7 +18,7 @@ from saltext_logilab.masters.guard import forever
 from saltext_logilab.masters.journal import Journal
 from saltext_logilab.masters.membership import Membership
 from saltext_logilab.masters.patience import within
-from saltext_logilab.masters.peers import Hooks, Peers
+from saltext_logilab.masters.peers import FAREWELL, Hooks, Peers
 from saltext_logilab.masters.reconcile import decided
 from saltext_logilab.masters.records import MEMBER_SIZE
 from saltext_logilab.masters.rounds import Rounds
@@ -163,6 +163,7 @@ class Member:
                 await self._peers.ask(short, "leave", counters)
             except UnavailableError as err:
                 errors.append(f"{member.name}: {err}")
+                await asyncio.sleep(FAREWELL)
                 me = self.membership.me
                 if me and me.is_active:
                     continue  # else the record was quicker than the answer

@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 
 FIRST_CONTACT = 3.0
 BACKOFF = (0.25, 1.0)
+FAREWELL = 1.0  # seconds in which a link to a member that is gone tells it so
 
 
 @dataclass
@@ -124,6 +125,7 @@ class Peers:
         self.states: dict[bytes, PeerState] = {}
         self.listening = False
         self.error = ""
+        self._parting: set[asyncio.Task[None]] = set()
         self.doors = Doors(journal.identity, settings.folder)
         self._settings = settings
         self._journal = journal
@@ -138,9 +140,10 @@ class Peers:
         finally:
             for state in self.states.values():
                 state.end()
-            await asyncio.gather(
-                *(one.dialling for one in self.states.values() if one.dialling), return_exceptions=True
-            )
+            for parting in self._parting:
+                parting.cancel()
+            dialling = [one.dialling for one in self.states.values() if one.dialling]
+            await asyncio.gather(*dialling, *self._parting, return_exceptions=True)
             await self.doors.close()
 
     def refresh(self) -> None:
@@ -163,9 +166,15 @@ class Peers:
             for exchange in state.links:  # it is told what has become of it, and who is evicted tells nothing more
                 exchange.wake()
             if state.dialling:
-                state.dialling.cancel()
+                self._take_leave(state.dialling, FAREWELL if state.links else 0.0)
         self.send()
         self._hooks.news()
+
+    def _take_leave(self, dialling: asyncio.Task[None], seconds: float) -> None:
+        """End ``dialling`` in so many seconds: a link that it serves has something to tell before."""
+        self._parting.add(dialling)
+        dialling.add_done_callback(self._parting.discard)
+        asyncio.get_running_loop().call_later(seconds, dialling.cancel)
 
     async def first_contact(self) -> None:
         """Wait until each peer has said what it knows or could not be reached, but not for long."""
