@@ -26,7 +26,7 @@ from saltext_logilab.lab import configs
 from saltext_logilab.lab.lab import Lab
 from saltext_logilab.lab.plan import Wish
 
-SINGLE = 100
+SINGLE = 200
 BURST = 1000
 PEER_PATIENCE = 5.0
 PATIENCE = 60.0
