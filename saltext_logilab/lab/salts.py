@@ -130,11 +130,11 @@ def _install_extension(folder: Path, extension: str) -> None:
 
 
 def _extension() -> str:
-    """Return what tells this extension from another: the checkout's path, or a hash of the installed files' list."""
+    """Return what tells this extension from another: the checkout with its metadata, or the installed files' list."""
     checkout = _checkout()
-    distribution = importlib.metadata.distribution(DISTRIBUTION)
     if checkout:
-        return f"{checkout} with {', '.join(requirements(distribution.requires or [])) or 'nothing else'}"
+        return f"{checkout} {hashlib.sha256((checkout / 'setup.cfg').read_bytes()).hexdigest()}"
+    distribution = importlib.metadata.distribution(DISTRIBUTION)
     record = distribution.read_text("RECORD") or ""
     return f"{DISTRIBUTION} {distribution.version} {hashlib.sha256(record.encode()).hexdigest()}"
 
