@@ -35,7 +35,7 @@ LOCK = ".install.lock"
 EXTRAS = {
     "demo": ("lab",),
     "test": ("docker", "etcd", "lab", "postgresql", "tests", "virt"),
-    "lint": ("lab", "lint"),
+    "lint": ("lab", "postgresql", "lint"),
     "docs": ("lab", "docs"),
 }
 

@@ -23,10 +23,11 @@ PATIENCE = 120
 def hypervisor(
     master: SaltMaster, new_minion: Callable[..., SaltMinion], libvirt_host: LibvirtHost
 ) -> Iterator[SaltMinion]:
-    """A running minion of the first host."""
+    """A running minion of the first host; its key goes with it, for the master serves other tests too."""
     daemon = new_minion(master, {"logilab": {"guests": {"uri": libvirt_host.uri, "progress_interval": 1}}})
     with daemon.started():
         yield daemon
+    master.salt_key_cli().run("--yes", "--delete", daemon.id)
 
 
 def test_a_task_outlives_its_minion(
