@@ -60,7 +60,7 @@ class _Seen(NamedTuple):
     regular: bool
 
     @classmethod
-    def of(cls, path: Path) -> _Seen | None:
+    def of(cls, path: str) -> _Seen | None:
         """
         Look at ``path``; None when it is not there or is a directory.
 
@@ -101,6 +101,8 @@ class KeyDirectories:
         :raises UnavailableError: they cannot be made.
         """
         self._pki = pki_dir
+        self._folders = [pki_dir / folder for folder in _DIRECTORIES.values()]
+        self._prefix = str(pki_dir)  # thousands of keys are looked at: a Path for each would take half of the time
         self._read: dict[tuple[str, str], tuple[_Seen, Key | None]] = {}
         try:
             for folder in (*_DIRECTORIES.values(), _DENIED):
@@ -118,7 +120,7 @@ class KeyDirectories:
 
     def _directories(self) -> list[os.stat_result]:
         try:
-            return [(self._pki / folder).stat() for folder in _DIRECTORIES.values()]
+            return [folder.stat() for folder in self._folders]
         except OSError as err:
             raise UnavailableError(f"the key store {err.filename} cannot be read: {err.strerror}") from err
 
@@ -182,7 +184,8 @@ class KeyDirectories:
             else:
                 self._write(target, key.pem)
             for other in others:
-                (self._pki / other / minion).unlink(missing_ok=True)
+                if _Seen.of(f"{self._prefix}/{other}/{minion}"):
+                    (self._pki / other / minion).unlink(missing_ok=True)
             if self._current(_DENIED, minion) == key:  # it was denied for another one in its place
                 (self._pki / _DENIED / minion).unlink(missing_ok=True)
         except OSError as err:
@@ -209,10 +212,10 @@ class KeyDirectories:
 
     def _folder(self, folder: str) -> Iterator[tuple[str, Key | None]]:
         try:
-            with os.scandir(self._pki / folder) as entries:
+            with os.scandir(f"{self._prefix}/{folder}") as entries:
                 for entry in entries:
                     if (folder, entry.name) in self._read or is_minion_id(entry.name):
-                        seen = _Seen.of(Path(entry.path))
+                        seen = _Seen.of(entry.path)
                         if seen:
                             yield entry.name, self._key(folder, entry.name, seen)
         except OSError as err:
@@ -238,7 +241,7 @@ class KeyDirectories:
     def _look(self, minion: str) -> Held | None:
         keys: dict[str, Key | None] = {}
         for state, folder in _DIRECTORIES.items():
-            seen = _Seen.of(self._pki / folder / minion)
+            seen = _Seen.of(f"{self._prefix}/{folder}/{minion}")
             if seen:
                 keys[state] = self._key(folder, minion, seen)
         return _held(keys) if keys else None
@@ -264,7 +267,7 @@ class KeyDirectories:
         return key
 
     def _current(self, folder: str, minion: str) -> Key | None:
-        return self._key(folder, minion, _Seen.of(self._pki / folder / minion))
+        return self._key(folder, minion, _Seen.of(f"{self._prefix}/{folder}/{minion}"))
 
     def _deny_other(self, minion: str, key: Key) -> None:
         pending = self._current(_DIRECTORIES["pending"], minion)

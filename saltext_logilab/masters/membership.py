@@ -74,13 +74,13 @@ class Membership:
         if self._journal.founder:
             raise RefusedError("this master is in a group already: salt-run masters.members shows it")
         self._journal.enter(self.public)
-        self._record(State.JOINED, self._facts(self.public, self._settings.name, str(self._settings.listen)))
+        self._record(State.JOINED, self._facts(self.public, self._settings.name, self._settings.reached))
         return fingerprint(self.public)
 
     def keep_address(self) -> None:
         """Tell the others when this member's name or address is another one than they know."""
         me = self.me
-        own = (self._settings.name, str(self._settings.listen))
+        own = (self._settings.name, self._settings.reached)
         if me and me.is_active and (me.name, me.address) != own:
             self._record(State.JOINED, self._facts(self.public, *own))
 
@@ -90,9 +90,7 @@ class Membership:
         """Return the text of a new invite, to be redeemed here once and within the hour."""
         self._check_active()
         key = self._master_key()
-        made = invites.new(
-            fingerprint(self._journal.founder), fingerprint(self.public), str(self._settings.listen), key
-        )
+        made = invites.new(fingerprint(self._journal.founder), fingerprint(self.public), self._settings.reached, key)
         now = int(time.time())
         self._journal.add_invite(bytes.fromhex(made.id), made.encode(), now + INVITE_TIME, now)
         return made.encode()
@@ -191,7 +189,7 @@ class Membership:
             _, proof, founder, pairs = await self._answer(link)
         finally:
             link.close()
-        expected = invite.mac("welcomes", self.public, link.public, self._settings.name, str(self._settings.listen))
+        expected = invite.mac("welcomes", self.public, link.public, self._settings.name, self._settings.reached)
         if not hmac.compare_digest(expected, proof) or fingerprint(founder) != invite.founder:
             raise RefusedError("who has answered does not know the invite: nothing was joined")
         records = chain(founder, pairs)
@@ -205,7 +203,7 @@ class Membership:
     async def _ask(self, doors: Doors, invite: Invite, what: str, role: str) -> Link:
         address = parse_address("the inviter's address", invite.address)
         link = await doors.dial(address, invite.inviter, INVITED)
-        own = (self._settings.name, str(self._settings.listen))
+        own = (self._settings.name, self._settings.reached)
         await link.send([what, bytes.fromhex(invite.id), invite.mac(role, self.public, link.public, *own), *own])
         return link
 

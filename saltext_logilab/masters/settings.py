@@ -15,6 +15,7 @@ from saltext_logilab.errors import ConfigurationError
 AREA = "masters"
 IDENTITY = "identity.pem"
 SILENCE_DAYS = 7
+_EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - nothing is bound by this
 _LABEL = r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _HOST = re.compile(rf"(?=.{{1,253}}$){_LABEL}(\.{_LABEL})*")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -36,13 +37,20 @@ class MastersSettings:
     """
     The settings of one member; ``folder`` is where its identity and its journal live.
 
-    ``silence_days``: a member that was not heard for so long is named in the status.
+    ``address`` is how the other members reach it, where that is not what it listens at. ``silence_days``: a member that
+    was not heard for so long is named in the status.
     """
 
     name: str
     listen: Address
     folder: Path
     silence_days: int = SILENCE_DAYS
+    address: Address | None = None
+
+    @property
+    def reached(self) -> str:
+        """Where the other members reach this one."""
+        return str(self.address or self.listen)
 
     @property
     def identity(self) -> Path:
@@ -64,6 +72,8 @@ def read(opts: Mapping[str, Any]) -> MastersSettings:
     section = settings.area(opts, AREA)
     name = section.take("name", str, str(opts["id"]).removesuffix("_master"))
     listen = parse_address(f"{section.path}:listen", section.take("listen", str))
+    told = section.take("address", str, "")
+    address = parse_address(f"{section.path}:address", told) if told else None
     silence = section.take("silence_days", int, SILENCE_DAYS)
     section.sub("jobs")  # of the job cache, which reads it by itself
     section.done()
@@ -71,7 +81,12 @@ def read(opts: Mapping[str, Any]) -> MastersSettings:
         raise ConfigurationError(f"{section.path}: {name!r} is no name of a master (letters, digits and ._-)")
     if silence < 1:
         raise ConfigurationError(f"{section.path}:silence_days must be 1 or more, not {silence}")
-    return MastersSettings(name, listen, settings.state_dir(opts, AREA), silence)
+    if address is None and listen.host in _EVERYWHERE:
+        raise ConfigurationError(
+            f"{section.path}:listen is every address of this machine: say in {section.path}:address how the others"
+            " reach it"
+        )
+    return MastersSettings(name, listen, settings.state_dir(opts, AREA), silence, address)
 
 
 def parse_address(path: str, text: str) -> Address:

@@ -30,6 +30,13 @@ def test_the_name_is_the_masters_id_by_default():
     assert settings.read(opts({"listen": "[2001:db8::1]:4507"})).name == "paris"
 
 
+def test_the_others_may_reach_a_master_elsewhere():
+    """``address`` is what they are told, ``listen`` what is bound."""
+    found = settings.read(opts({"listen": "0.0.0.0:4507", "address": "paris.example:14507"}))
+    assert (str(found.listen), found.reached) == ("0.0.0.0:4507", "paris.example:14507")
+    assert settings.read(opts(GOOD)).reached == "192.0.2.1:4507"
+
+
 WRONG = [
     ({**GOOD, "listn": 1}, "logilab:masters:listn is not a known setting"),
     ({**GOOD, "listne": 1}, "did you mean 'listen'"),
@@ -39,6 +46,9 @@ WRONG = [
     ({**GOOD, "listen": "192.0.2.1:0"}, "listen must be HOST:PORT"),
     ({**GOOD, "listen": "2001:db8::1:4507"}, "listen must be HOST:PORT"),
     ({**GOOD, "listen": "a b:4507"}, "listen must be HOST:PORT"),
+    ({**GOOD, "listen": "0.0.0.0:4507"}, "say in logilab:masters:address how the others reach it"),
+    ({**GOOD, "listen": "[::]:4507"}, "say in logilab:masters:address how the others reach it"),
+    ({**GOOD, "address": "paris"}, "address must be HOST:PORT"),
     ({**GOOD, "silence_days": 0}, "silence_days must be 1 or more"),
     ({**GOOD, "silence_days": "a week"}, "silence_days must be a whole number"),
     ({**GOOD, "name": "../x"}, "is no name of a master"),
