@@ -28,15 +28,18 @@ class _Direction:
 
 class Relay:
     """
-    A listener on 127.0.0.1 that forwards to a target.
+    A listener that forwards to a target.
 
     ``there`` is the way from the client to the target, ``back`` the way from the target to the client. Bytes keep their
     order and are never lost while a connection lives: what a black hole held comes out after :meth:`heal`, as with TCP.
     """
 
-    def __init__(self, target: tuple[str, int], there: float = 0, back: float = 0) -> None:
-        """Take the target and the delay of each direction, in seconds; :meth:`start` begins."""
+    def __init__(
+        self, target: tuple[str, int], there: float = 0, back: float = 0, listen: tuple[str, int] = ("127.0.0.1", 0)
+    ) -> None:
+        """Take the target, the delay of each direction in seconds, and where to listen; :meth:`start` begins."""
         self._target = target
+        self._place = listen
         self._delays = (there, back)
         self._accepting = True
         self._writers: set[asyncio.StreamWriter] = set()
@@ -46,7 +49,7 @@ class Relay:
         self.port = 0
 
     def start(self) -> None:
-        """Listen on a port that the kernel chooses: :attr:`port`."""
+        """Listen; unless a port was given the kernel chooses it: :attr:`port`."""
         self._thread.start()
         self._do(self._listen())
 
@@ -85,7 +88,7 @@ class Relay:
         self._ways = tuple(_Direction(delay) for delay in self._delays)
         for way in self._ways:
             way.open.set()
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._accept, *self._place)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def _close(self) -> None:
@@ -174,11 +177,15 @@ async def _deliver(queue: asyncio.Queue[tuple[float, bytes]], writer: asyncio.St
 
 @pytest.fixture
 def tcp_relay() -> Iterator[Callable[..., Relay]]:
-    """Return a maker of relays: ``tcp_relay(port, there=0.1, back=0.1)``; ``host=`` where it is not 127.0.0.1."""
+    """
+    Return a maker of relays: ``tcp_relay(port, there=0.1, back=0.1)``.
+
+    ``host`` is the target's where it is not 127.0.0.1; ``at`` another loopback address, to listen at the same port.
+    """
     made: list[Relay] = []
 
-    def make(port: int, *, host: str = "127.0.0.1", there: float = 0, back: float = 0) -> Relay:
-        relay = Relay((host, port), there, back)
+    def make(port: int, *, host: str = "127.0.0.1", there: float = 0, back: float = 0, at: str = "") -> Relay:
+        relay = Relay((host, port), there, back, (at, port) if at else ("127.0.0.1", 0))
         relay.start()
         made.append(relay)
         return relay
