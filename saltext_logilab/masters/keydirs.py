@@ -103,7 +103,9 @@ class KeyDirectories:
         self._pki = pki_dir
         self._folders = [pki_dir / folder for folder in _DIRECTORIES.values()]
         self._prefix = str(pki_dir)  # thousands of keys are looked at: a Path for each would take half of the time
-        self._read: dict[tuple[str, str], tuple[_Seen, Key | None]] = {}
+        self._read: dict[str, dict[str, tuple[int, Key | None]]] = {
+            folder: {} for folder in (*_DIRECTORIES.values(), _DENIED)
+        }
         try:
             for folder in (*_DIRECTORIES.values(), _DENIED):
                 (pki_dir / folder).mkdir(mode=0o700, exist_ok=True)
@@ -141,17 +143,21 @@ class KeyDirectories:
         except OSError as err:
             raise UnavailableError(f"the key store {self._pki} cannot be followed: {err.strerror}") from err
 
-    def scan(self) -> dict[str, Held]:
+    def scan(self) -> Iterator[tuple[str, Held]]:
         """
-        Return everything that the store holds, by id. Names that cannot be ids are passed over.
+        Yield everything that the store holds, each id once. Names that cannot be ids are passed over.
 
         :raises UnavailableError: a directory cannot be read: what is missing then proves nothing.
         """
+        *rare, most = _DIRECTORIES.items()  # nearly all keys are accepted: these are not gathered first
         places: dict[str, dict[str, Key | None]] = {}
-        for state, folder in _DIRECTORIES.items():
+        for state, folder in rare:
             for name, key in self._folder(folder):
                 places.setdefault(name, {})[state] = key
-        return {name: _held(keys) for name, keys in places.items()}
+        for name, key in self._folder(most[1]):
+            yield name, _held({**places.pop(name, {}), most[0]: key})
+        for name, keys in places.items():
+            yield name, _held(keys)
 
     def read(self, ids: Iterable[str]) -> dict[str, Held]:
         """
@@ -214,7 +220,7 @@ class KeyDirectories:
         try:
             with os.scandir(f"{self._prefix}/{folder}") as entries:
                 for entry in entries:
-                    if (folder, entry.name) in self._read or is_minion_id(entry.name):
+                    if entry.name in self._read[folder] or is_minion_id(entry.name):
                         seen = _Seen.of(entry.path)
                         if seen:
                             yield entry.name, self._key(folder, entry.name, seen)
@@ -249,10 +255,10 @@ class KeyDirectories:
     def _key(self, folder: str, minion: str, seen: _Seen | None) -> Key | None:
         """Return the key in a file that was ``seen`` so; it is read again only when it was seen otherwise before."""
         if seen is None or not seen.regular:
-            self._read.pop((folder, minion), None)
+            self._read[folder].pop(minion, None)
             return None
-        known = self._read.get((folder, minion))
-        if known and known[0] == seen:
+        known = self._read[folder].get(minion)
+        if known and known[0] == hash(seen):
             return known[1]
         path = self._pki / folder / minion
         try:
@@ -263,7 +269,7 @@ class KeyDirectories:
         except OSError as err:  # damaged for now, and looked at again: one file must not stop all others
             log.warning("The key file %s cannot be read: %s", path, err.strerror)
             return None
-        self._read[folder, minion] = (seen, key)
+        self._read[folder][minion] = (hash(seen), key)
         return key
 
     def _current(self, folder: str, minion: str) -> Key | None:

@@ -5,9 +5,9 @@ Keys of minions as subjects of records: what a record about one may say, and wha
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterable
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 from hashlib import sha256
 
 from saltext_logilab.errors import WireError
@@ -21,17 +21,20 @@ _PEM = re.compile(r"-----BEGIN ((?:RSA )?PUBLIC KEY)-----\n(?:[A-Za-z0-9+/=]{1,1
 _TEMPORARY = re.compile(r"tmp[a-z0-9_]{8}")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Key:
-    """A minion's public key in one spelling: ``pem`` with Unix line ends, ``fingerprint`` as :func:`fingerprint`."""
+    """
+    A minion's public key in one spelling: ``pem`` with Unix line ends.
+
+    ``fingerprint`` is what ``salt-key -f`` shows (with hash_type sha256): 32 bytes in hexadecimal, with colons.
+    """
 
     pem: str
+    fingerprint: str = field(init=False, compare=False)
 
-    @cached_property
-    def fingerprint(self) -> str:
-        """What ``salt-key -f`` shows (with hash_type sha256): 32 bytes in hexadecimal, with colons."""
+    def __post_init__(self) -> None:
         body = "".join(self.pem.splitlines(keepends=True)[1:-1])
-        return sha256(body.encode()).digest().hex(":")
+        object.__setattr__(self, "fingerprint", sys.intern(sha256(body.encode()).digest().hex(":")))
 
 
 def parse_key(text: str) -> Key | None:

@@ -11,7 +11,7 @@ import asyncio
 import inspect
 import logging
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +75,7 @@ class KeyCache:
 
         :raises UnavailableError: they cannot be read.
         """
-        pending = {minion: held.fingerprint for minion, held in self.scan().items() if held.state == "pending"}
+        pending = {minion: held.fingerprint for minion, held in self.scan() if held.state == "pending"}
         try:
             denied = {one: self._cache.fetch(_DENIED, one) for one in filter(is_minion_id, self._cache.list(_DENIED))}
         except (SaltException, OSError) as err:
@@ -96,14 +96,14 @@ class KeyCache:
         threading.Thread(target=_follow, args=(self._opts, tell), name="logilab_masters events", daemon=True).start()
         await asyncio.Event().wait()
 
-    def scan(self) -> dict[str, Held]:
+    def scan(self) -> Iterator[tuple[str, Held]]:
         """
-        Return everything that the store holds, by id.
+        Yield everything that the store holds, each id once.
 
         :raises UnavailableError: the bank cannot be read.
         """
         try:
-            return self.read(self._cache.list(_BANK))
+            yield from self.read(self._cache.list(_BANK)).items()
         except (SaltException, OSError) as err:
             raise UnavailableError(f"the key store cannot be read: {err}") from err
 

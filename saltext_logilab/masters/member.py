@@ -128,7 +128,7 @@ class Member:
         return frozenset(short for short, one in members.items() if one.state == "evicted")
 
     def _held(self) -> dict[str, tuple[str, str]]:
-        shown = {minion: decided(held) for minion, held in self._store.scan().items()}
+        shown = {minion: decided(held) for minion, held in self._store.scan()}
         return {minion: (one[0].value, one[1].fingerprint) for minion, one in shown.items() if one}
 
     # -- commands ------------------------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ Decision = tuple[State, str]
 """A state and the fingerprint of the key that is in it."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Applied:
     """What was last applied to the key store under an id, and the version vector of the records behind it."""
 

@@ -185,10 +185,7 @@ class Rounds:
         whole = self._everything or bool(self._journal.note(FRESH))
         hints, arrived = self._hints, set(self.unapplied)
         self._everything, self._hints = False, set()
-        store = self._store.scan() if whole else self._store.read(hints | arrived)
-        looked_at = {*store, *self._applied} if whole else hints
-        subjects = arrived | {one for one in looked_at if not is_settled(store.get(one), self._applied.get(one))}
-        store = {one: store[one] for one in subjects if one in store}
+        store, subjects = self._look(arrived, None if whole else hints)
         await self._read_again(store, subjects)
         self._recover_lost_store(store, subjects)
         records = self._journal.records(subjects)
@@ -204,6 +201,21 @@ class Rounds:
             self._settle_denied()
             if not self.caution.unknown:
                 self._journal.set_note(FRESH, b"")  # the journal explains all that is here: it is new no more
+
+    def _look(self, arrived: set[str], hints: set[str] | None) -> tuple[dict[str, Held], set[str]]:
+        """
+        Return the ids that want attention and what the store holds of them: ``arrived``, and what is not settled.
+
+        Without ``hints`` all ids are looked at. There may be many thousands: what is settled is not gathered.
+        """
+        looked_at = self._store.scan() if hints is None else self._store.read(hints | arrived).items()
+        store, missing = {}, set(self._applied if hints is None else hints)
+        for subject, held in looked_at:
+            missing.discard(subject)
+            if subject in arrived or not is_settled(held, self._applied.get(subject)):
+                store[subject] = held
+        gone = {one for one in missing if not is_settled(None, self._applied.get(one))}
+        return store, arrived | gone | store.keys()
 
     def _originate(self, store: Mapping[str, Held], subjects: set[str], records: dict[str, list[Record]]) -> None:
         """Make records of what was decided in this key store, unless it has to wait for an operator."""

@@ -245,11 +245,11 @@ def test_a_key_rewritten_with_its_old_time_is_seen(tmp_path):
     store = KeyDirectories(tmp_path)
     path = tmp_path / "minions" / "web1"
     path.write_text(KEYS[0].pem)
-    assert store.scan()["web1"].key == KEYS[0]
+    assert dict(store.scan())["web1"].key == KEYS[0]
     before = path.stat()
     path.write_text(KEYS[1].pem)
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
-    assert store.scan()["web1"].key == KEYS[1]
+    assert dict(store.scan())["web1"].key == KEYS[1]
     shutil.rmtree(tmp_path / "minions_pre")
     with pytest.raises(UnavailableError, match="minions_pre"):
         store.stamp()

@@ -25,7 +25,7 @@ def test_each_state_is_seen(store, tmp_path):
     """Accepted, rejected and pending keys are seen; denied ones are nobody's."""
     for folder, minion in [("minions", "a"), ("minions_rejected", "r"), ("minions_pre", "p"), ("minions_denied", "d")]:
         place(tmp_path, folder, minion, KEYS[0])
-    assert {minion: held.state for minion, held in store.scan().items()} == {
+    assert {minion: held.state for minion, held in store.scan()} == {
         "a": "accepted",
         "r": "rejected",
         "p": "pending",
@@ -37,7 +37,7 @@ def test_a_key_in_two_places_is_read_as_salt_does(store, tmp_path):
     """The rejected one counts before the pending one, and that before the accepted one."""
     for folder in ("minions", "minions_pre", "minions_rejected"):
         place(tmp_path, folder, "web1", KEYS[0])
-    assert store.scan()["web1"].state == store.read(["web1"])["web1"].state == "rejected"
+    assert dict(store.scan())["web1"].state == store.read(["web1"])["web1"].state == "rejected"
 
 
 def test_names_that_are_no_ids_are_passed_over(store, tmp_path):
@@ -46,22 +46,22 @@ def test_names_that_are_no_ids_are_passed_over(store, tmp_path):
         place(tmp_path, "minions", name, KEYS[0])
     (tmp_path / "minions" / "link").symlink_to(tmp_path / "minions" / ".hidden")
     (tmp_path / "minions" / "folder").mkdir()
-    assert store.scan() == store.read(["../minions/.hidden", "link", "folder"]) == {"link": Held("damaged", None)}
+    assert dict(store.scan()) == store.read(["../minions/.hidden", "link", "folder"]) == {"link": Held("damaged", None)}
 
 
 def test_what_is_no_key_is_damaged(store, tmp_path):
     """A file that is no PEM is damaged, not absent; a whole one elsewhere counts instead."""
     (tmp_path / "minions" / "web1").write_text("")
-    assert store.scan() == store.read(["web1"]) == {"web1": Held("damaged", None)}
+    assert dict(store.scan()) == store.read(["web1"]) == {"web1": Held("damaged", None)}
     place(tmp_path, "minions_pre", "web1", KEYS[0])
-    assert store.scan() == store.read(["web1"]) == {"web1": Held("pending", KEYS[0])}
+    assert dict(store.scan()) == store.read(["web1"]) == {"web1": Held("pending", KEYS[0])}
 
 
 def test_a_directory_that_is_gone_is_no_set_of_deletes(store, tmp_path):
     """A key directory that is missing is a fault."""
     (tmp_path / "minions").rmdir()
     with pytest.raises(UnavailableError, match="minions"):
-        store.scan()
+        dict(store.scan())
     with pytest.raises(UnavailableError, match="minions"):
         store.read(["web1"])
 
@@ -72,16 +72,16 @@ def test_a_pending_key_is_moved(store, tmp_path):
     inode = (tmp_path / "minions_pre" / "web1").stat().st_ino
     store.put("web1", State.ACCEPTED, KEYS[0])
     assert (tmp_path / "minions" / "web1").stat().st_ino == inode
-    assert store.scan() == {"web1": Held("accepted", KEYS[0])}
+    assert dict(store.scan()) == {"web1": Held("accepted", KEYS[0])}
     store.put("web1", State.REJECTED, KEYS[0])
-    assert store.scan() == {"web1": Held("rejected", KEYS[0])}
+    assert dict(store.scan()) == {"web1": Held("rejected", KEYS[0])}
 
 
 def test_another_pending_key_becomes_denied(store, tmp_path):
     """A key that waits under an id for which another one was accepted is kept, as a denied one."""
     place(tmp_path, "minions_pre", "web1", KEYS[1])
     store.put("web1", State.ACCEPTED, KEYS[0])
-    assert store.scan() == {"web1": Held("accepted", KEYS[0])}
+    assert dict(store.scan()) == {"web1": Held("accepted", KEYS[0])}
     assert (tmp_path / "minions_denied" / "web1").read_text() == KEYS[1].pem
 
 
@@ -91,7 +91,7 @@ def test_only_the_key_that_is_meant_is_removed(store, tmp_path):
     place(tmp_path, "minions_denied", "web1", KEYS[1])
     assert not store.remove("web1", KEYS[1].fingerprint)
     assert store.remove("web1", KEYS[0].fingerprint)
-    assert store.scan() == {}
+    assert dict(store.scan()) == {}
     assert (tmp_path / "minions_denied" / "web1").exists()
 
 
@@ -100,9 +100,9 @@ def test_a_change_is_seen_whatever_it_is(store, tmp_path):
     before = store.stamp()
     place(tmp_path, "minions", "web1", KEYS[0])
     assert store.stamp() != before
-    assert store.scan()["web1"].key == KEYS[0]
+    assert dict(store.scan())["web1"].key == KEYS[0]
     place(tmp_path, "minions", "web1", KEYS[1])
-    assert store.scan()["web1"].key == KEYS[1]
+    assert dict(store.scan())["web1"].key == KEYS[1]
 
 
 def test_a_store_that_cannot_be_written_says_so(store, tmp_path):
@@ -135,13 +135,13 @@ def test_an_accept_that_salt_has_lost_is_mended(store, tmp_path):
     """The same key as accepted and as pending is an accepted one; written once more it stands in one place."""
     place(tmp_path, "minions", "web1", KEYS[0])
     place(tmp_path, "minions_pre", "web1", KEYS[0])
-    assert store.scan() == store.read(["web1"]) == {"web1": Held("accepted", KEYS[0], doubled=True)}
+    assert dict(store.scan()) == store.read(["web1"]) == {"web1": Held("accepted", KEYS[0], doubled=True)}
     store.put("web1", State.ACCEPTED, KEYS[0])
-    assert store.scan() == {"web1": Held("accepted", KEYS[0])}
+    assert dict(store.scan()) == {"web1": Held("accepted", KEYS[0])}
 
 
 def test_another_pending_key_beside_an_accepted_one_is_read_as_salt_does(store, tmp_path):
     """Only the same key in both places is known to be an accepted one."""
     place(tmp_path, "minions", "web1", KEYS[0])
     place(tmp_path, "minions_pre", "web1", KEYS[1])
-    assert store.scan() == {"web1": Held("pending", KEYS[1])}
+    assert dict(store.scan()) == {"web1": Held("pending", KEYS[1])}

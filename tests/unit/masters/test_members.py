@@ -98,7 +98,7 @@ class Site:
 
     def accepted(self) -> dict[str, Key | None]:
         """The accepted keys by id."""
-        return {minion: held.key for minion, held in self.store.scan().items() if held.state == "accepted"}
+        return {minion: held.key for minion, held in self.store.scan() if held.state == "accepted"}
 
     def peer(self, other: "Site") -> dict[str, Any]:
         """What the health file says of ``other``."""
@@ -160,10 +160,10 @@ def test_a_key_goes_to_the_other_member_and_back(tmp_path):
         paris.place("web1", KEYS[0])
         await until(lambda: nantes.accepted() == {"web1": KEYS[0]}, "accepted on nantes")
         (nantes.pki / "minions" / "web1").rename(nantes.pki / "minions_rejected" / "web1")
-        await until(lambda: paris.store.scan()["web1"].state == "rejected", "rejected on paris")
+        await until(lambda: dict(paris.store.scan())["web1"].state == "rejected", "rejected on paris")
         await until(lambda: paris.around.forgotten == 1, "an accepted key was taken away")
         (paris.pki / "minions_rejected" / "web1").unlink()
-        await until(lambda: nantes.store.scan() == {}, "deleted on nantes")
+        await until(lambda: dict(nantes.store.scan()) == {}, "deleted on nantes")
         assert nantes.around.forgotten == 0
 
     play(tmp_path, story)
