@@ -1,27 +1,35 @@
 """
-Masters: what a group of them costs: a new member that gets 5,000 keys, a group at rest, the engine's memory.
+Masters: a new member that gets 5,000 keys, three at rest, the memory of the engine, two that were parted.
 
-Two real masters of the installed Salt. The new member's time runs from the begin of ``masters.join`` to the moment at
-which all keys stand in its key store; its CPU time is that of all its processes, less what the same master uses while
-it idles for as long. Salt 3008's own cluster is not run beside it.
+Real masters of the installed Salt. The new member's time runs from the begin of ``masters.join`` to the moment at which
+all keys stand in its key store; its CPU time is that of all its processes, less what the same master uses while it
+idles for as long. Salt 3008's own cluster is not run beside it.
 """
 
 from __future__ import annotations
 
 import json
+import re
+import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import psutil
 
-from benchmarks.bench_keys import PATIENCE, A, B, cpu, keys, new_key, two_masters
+from benchmarks.bench_keys import PATIENCE, A, B, cpu, keys, lab_of, new_key
 from benchmarks.table import Row
 from saltext_logilab.lab import configs
 from saltext_logilab.lab.lab import Lab
+from saltext_logilab.masters.exchange import HEARTBEAT
+from tests.support.labs import reach_at
+from tests.support.relays import Relay
 
+MASTERS = (A, B, "lyon")
 KEYS = 5000
+CHANGES = 500
 REST = 30.0
 
 
@@ -35,11 +43,22 @@ def fill(lab: Lab, pem: str) -> None:
     """Let A accept many keys, and wait until they are records."""
     for number in range(KEYS):
         (keys(lab, A) / "minions" / f"join{number}").write_text(pem)
+    wait(lambda: accepted(lab, A) >= KEYS, "the records")
+
+
+def accepted(lab: Lab, master: str) -> int:
+    """Return the number of accepted keys that ``master`` has made known."""
+    told = lab.run(master, "salt-run", "masters.status", "--out", "json").stdout
+    return int(json.loads(told)[master]["records"]["accepted"])
+
+
+def wait(condition: Callable[[], bool], what: str) -> None:
+    """Wait until ``condition`` is true."""
     deadline = time.monotonic() + PATIENCE
-    while time.monotonic() < deadline:
-        told = lab.run(A, "salt-run", "masters.status", "--out", "json").stdout
-        if json.loads(told)[A]["records"]["accepted"] >= KEYS:
-            return
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError(what)
+        time.sleep(0.02)
 
 
 def joins(lab: Lab, pem: str, folder: Path) -> Iterator[Row]:
@@ -66,19 +85,52 @@ def joins(lab: Lab, pem: str, folder: Path) -> Iterator[Row]:
 
 
 def rest(lab: Lab) -> Iterator[Row]:
-    """Let both rest; look at the engines."""
+    """Let all rest; look at the engines and at what goes over a link of two that are equal."""
     time.sleep(15)
-    engines = [engine(lab, master) for master in (A, B)]
-    before = [sum(one.cpu_times()[:2]) for one in engines]
+    engines = [engine(lab, master) for master in MASTERS]
+    before, sent = [sum(one.cpu_times()[:2]) for one in engines], bytes_sent(lab)
     time.sleep(REST)
     shares = [100 * (sum(one.cpu_times()[:2]) - was) / REST for one, was in zip(engines, before, strict=True)]
-    yield Row(f"at rest with {KEYS} keys: CPU of the busier engine", max(shares), "% of a core", bar=0.5)
+    yield Row(f"three at rest with {KEYS} keys: CPU of the busiest engine", max(shares), "% of a core", bar=0.5)
+    exchanges = REST / HEARTBEAT * len(MASTERS) * (len(MASTERS) - 1) / 2
+    yield Row("  an exchange of two that are equal", (bytes_sent(lab) - sent) / exchanges, "bytes", bar=2048)
     siblings = [one.memory_info().rss for one in psutil.Process(engines[1].ppid()).children()]
     beyond = engines[1].memory_info().rss - min(siblings)
     yield Row("  its memory (RSS) beyond the smallest process of that master", beyond / 2**20, "MiB", bar=25)
 
 
+def bytes_sent(lab: Lab) -> int:
+    """Return what all members have sent to each other, acknowledged by the kernels (ss)."""
+    port = lab.plan.ports.peers
+    command = ["ss", "-tinH", "state", "established", f"( sport = {port} or dport = {port} )"]
+    told = subprocess.run(command, capture_output=True, text=True, check=True)
+    return sum(int(number) for number in re.findall(r"bytes_sent:(\d+)", told.stdout))
+
+
+def heal(pem: str) -> Iterator[Row]:
+    """Cut the link of two masters; change much on both; let them meet again."""
+    with lab_of({}) as lab, ExitStack() as stack:
+        relays = [Relay((one.address, lab.plan.ports.peers)) for one in lab.plan.masters]
+        for relay in relays:
+            relay.start()
+            stack.callback(relay.close)
+        reach_at(lab, {master: f"127.0.0.1:{relay.port}" for master, relay in zip((A, B), relays, strict=True)})
+        wait(lambda: any(relay.connections for relay in relays), "a link through a relay")
+        for relay in relays:
+            relay.cut()
+        for master in (A, B):
+            for number in range(CHANGES):
+                (keys(lab, master) / "minions" / f"{master}{number}").write_text(pem)
+        wait(lambda: all(accepted(lab, master) == CHANGES for master in (A, B)), "both have recorded their own")
+        begin = time.perf_counter()
+        for relay in relays:
+            relay.heal()
+        wait(lambda: all(len(list((keys(lab, one) / "minions").iterdir())) == 2 * CHANGES for one in (A, B)), "equal")
+        yield Row(f"healed after {CHANGES} changes on each side", time.perf_counter() - begin, "s", bar=3)
+
+
 def rows() -> list[Row]:
-    """Measure a group of two masters."""
-    with two_masters({}) as lab, tempfile.TemporaryDirectory() as folder:
-        return [*joins(lab, new_key(), Path(folder)), *rest(lab)]
+    """Measure a group of three masters, and a pair that is parted."""
+    pem = new_key()
+    with lab_of({}, MASTERS) as lab, tempfile.TemporaryDirectory() as folder:
+        return [*joins(lab, pem, Path(folder)), *rest(lab), *heal(pem)]

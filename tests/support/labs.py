@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
+import yaml
 
 from saltext_logilab.lab import directory
 from saltext_logilab.lab.lab import Lab
@@ -30,6 +32,27 @@ def accept_all(lab: Lab, timeout: float = 60) -> None:
         return all(set(masters) <= set(status.connected) for status in lab.status() if status.name in minions)
 
     wait_until(connected, timeout, f"minions connected to {masters}")
+
+
+def reach_at(lab: Lab, places: Mapping[str, str], **settings: object) -> None:
+    """Let the others reach each master at the ``HOST:PORT`` given for it, and give it further ``settings``."""
+    for master, place in places.items():
+        lab.kill(master)
+        path = lab.folder / master / "etc" / "master"
+        config = yaml.safe_load(path.read_text())
+        config["logilab"]["masters"]["address"] = place
+        path.write_text(json.dumps(config | settings))
+        lab.start(master)  # it tells the others
+    for master in places:
+        wait_until(lambda master=master: _knows(lab, master, places), 60, f"{master} knows where the others are")
+    for act in (lab.kill, lab.start):  # links that were dialled by the old addresses still stand
+        for master in places:
+            act(master)
+
+
+def _knows(lab: Lab, master: str, places: Mapping[str, str]) -> bool:
+    told = json.loads(lab.run(master, "salt-run", "masters.status", "--out", "json").stdout)[master]["members"]
+    return all(told[other]["address"] == place for other, place in places.items() if other != master)
 
 
 @contextmanager
