@@ -141,6 +141,15 @@ class Shelf(Notebook):
         row = self._db.execute(query, record.dot).fetchone()
         return row is not None and row != (record.kind, record.subject)
 
+    def holds(self, blob: bytes, signature: bytes) -> bool:
+        """
+        Say whether exactly this record is here.
+
+        :raises WireError: it is malformed.
+        """
+        query = "SELECT blob, signature FROM records WHERE origin = ? AND counter = ?"
+        return bool(self._db.execute(query, decode(blob).dot).fetchone() == (blob, signature))
+
     def _is_other(self, one: Signed) -> bool:
         """Say whether another record stands under the counter of ``one``."""
         query = "SELECT blob FROM records WHERE origin = ? AND counter = ?"
