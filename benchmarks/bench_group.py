@@ -92,19 +92,24 @@ def rest(lab: Lab) -> Iterator[Row]:
     time.sleep(REST)
     shares = [100 * (sum(one.cpu_times()[:2]) - was) / REST for one, was in zip(engines, before, strict=True)]
     yield Row(f"three at rest with {KEYS} keys: CPU of the busiest engine", max(shares), "% of a core", bar=0.5)
-    exchanges = REST / HEARTBEAT * len(MASTERS) * (len(MASTERS) - 1) / 2
-    yield Row("  an exchange of two that are equal", (bytes_sent(lab) - sent) / exchanges, "bytes", bar=2048)
+    after = bytes_sent(lab)
+    pairs = len(MASTERS) * (len(MASTERS) - 1) / 2
+    grown = sum(after[link] - sent[link] for link in after.keys() & sent.keys())
+    yield Row("  an exchange of two that are equal", grown / (REST / HEARTBEAT * pairs), "bytes", bar=2048)
     siblings = [one.memory_info().rss for one in psutil.Process(engines[1].ppid()).children()]
     beyond = engines[1].memory_info().rss - min(siblings)
     yield Row("  its memory (RSS) beyond the smallest process of that master", beyond / 2**20, "MiB", bar=25)
 
 
-def bytes_sent(lab: Lab) -> int:
-    """Return what all members have sent to each other, acknowledged by the kernels (ss)."""
+def bytes_sent(lab: Lab) -> dict[str, int]:
+    """Return what went over each end of each link of the group, by its two addresses, as the kernel tells (ss)."""
     port = lab.plan.ports.peers
-    command = ["ss", "-tinH", "state", "established", f"( sport = {port} or dport = {port} )"]
-    told = subprocess.run(command, capture_output=True, text=True, check=True)
-    return sum(int(number) for number in re.findall(r"bytes_sent:(\d+)", told.stdout))
+    command = ["ss", "-tinHO", "state", "established", f"( sport = {port} or dport = {port} )"]
+    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    addresses = [f"{one.address}:{port}" for one in lab.plan.masters]
+    ends = [line for line in told.splitlines() if any(address in line for address in addresses)]
+    sent = {" ".join(line.split()[2:4]): re.search(r"bytes_sent:(\d+)", line) for line in ends}
+    return {ends: int(found[1]) for ends, found in sent.items() if found}
 
 
 def heal(pem: str) -> Iterator[Row]:
