@@ -11,9 +11,9 @@ from typing import Any
 from saltext_logilab.errors import WireError
 from saltext_logilab.guests import inventory
 from saltext_logilab.guests.connection import Connection
-from saltext_logilab.guests.host import MIB, version
+from saltext_logilab.guests.host import version
+from saltext_logilab.guests.sizes import GIB, MIB
 
-GIB = 1024 * MIB
 ROW = (str, str, int, int)
 HOST = {"cpus": int, "memory": int, "free": int, "libvirt": str, "hypervisor": str}
 

@@ -29,6 +29,7 @@ from saltext_logilab.guests import connection, inventory
 from saltext_logilab.guests import host as hosts
 from saltext_logilab.guests import settings as guests_settings
 from saltext_logilab.guests import summary as summaries
+from saltext_logilab.guests.sizes import KIB
 
 if TYPE_CHECKING:
     __opts__: dict[str, Any]
@@ -111,7 +112,7 @@ def stats(name: str | None = None) -> dict[str, dict[str, Any]]:
             "state": one.state,
             "cpu_time": one.stats.get("cpu.time"),
             "memory": one.memory,
-            "resident": one.stats["balloon.rss"] * inventory.KIB if "balloon.rss" in one.stats else None,
+            "resident": one.stats["balloon.rss"] * KIB if "balloon.rss" in one.stats else None,
             "disks": inventory.numbered(one.stats, "block", inventory.COUNTED),
             "interfaces": inventory.numbered(one.stats, "net", inventory.CARRIED),
         }

@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from salt.exceptions import CommandExecutionError, SaltInvocationError
@@ -34,10 +35,11 @@ from saltext_logilab.guests import connection
 from saltext_logilab.guests import settings as guests_settings
 from saltext_logilab.guests.tasks import backup as backups
 from saltext_logilab.guests.tasks import copy_disk as copies
-from saltext_logilab.guests.tasks import launch, limits
+from saltext_logilab.guests.tasks import desk as desks
+from saltext_logilab.guests.tasks import limits
 from saltext_logilab.guests.tasks import migrate as migrations
 from saltext_logilab.guests.tasks.desk import Desk
-from saltext_logilab.guests.tasks.records import ACTIVE, ENDED, Order, Records
+from saltext_logilab.guests.tasks.records import ACTIVE, ENDED, Order
 
 if TYPE_CHECKING:
     __opts__: dict[str, Any]
@@ -49,13 +51,8 @@ __func_alias__ = {"list_": "list"}
 def _desk() -> Iterator[Desk]:
     """Give the tasks of this host; what goes wrong becomes Salt's error."""
     try:
-        settings = guests_settings.read(__opts__)
-        events = ("--minion", str(__opts__["conf_file"]), "--interval", str(settings.progress_interval))
-        records = Records(settings.folder)
-        try:
-            yield Desk(records, launch.here(settings.folder, events))
-        finally:
-            records.close()
+        with desks.opened(guests_settings.read(__opts__), Path(__opts__["conf_file"])) as desk:
+            yield desk
     except LogilabError as err:
         raise CommandExecutionError(str(err)) from err
 

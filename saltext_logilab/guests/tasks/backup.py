@@ -9,7 +9,7 @@ from __future__ import annotations
 from xml.sax.saxutils import escape, quoteattr
 
 from saltext_logilab.errors import RefusedError
-from saltext_logilab.guests import connection, definition
+from saltext_logilab.guests import connection, definition, storage
 from saltext_logilab.guests.connection import Connection, Domain
 from saltext_logilab.guests.tasks import operation
 from saltext_logilab.guests.tasks.operation import Operation, Phase, Seen
@@ -25,7 +25,7 @@ def check(link: Connection, guest: str, pool: str, checkpoint: str | None, since
     :raises RefusedError: guest, disks, pool or checkpoints do not allow it.
     """
     found = operation.running(link, guest)
-    operation.file_pool(link, pool)
+    storage.file_pool(link, pool)
     all_disks = definition.parse(found.XMLDesc()).disks
     disks = [one for one in all_disks if one.device == "disk" and one.source and not one.readonly]
     if not disks:
@@ -52,7 +52,7 @@ class Backup(Operation):
         names = {disk: f"{task.guest}-{disk}-{task.id}.qcow2" for disk in spec["disks"]}
         self.learn(volumes=names)
         paths = {
-            disk: operation.make_volume(link, spec["pool"], name, guest.blockInfo(disk)[0])
+            disk: storage.make(link, storage.NewVolume(spec["pool"], name, guest.blockInfo(disk)[0]))
             for disk, name in names.items()
         }
         guest.jobStats(known.VIR_DOMAIN_JOB_STATS_COMPLETED)  # forgets how an earlier job ended
@@ -97,7 +97,7 @@ class Backup(Operation):
         if guest is not None and task.spec.get("begun") and task.spec["checkpoint"]:
             _remove_checkpoint(guest, task.spec["checkpoint"])
         for name in task.spec.get("volumes", {}).values():
-            operation.remove_volume(link, task.spec["pool"], name)
+            storage.remove(link, task.spec["pool"], name)
 
 
 def _description(guest: Domain, paths: dict[str, str], since: str | None) -> str:

@@ -118,6 +118,11 @@ TABLE = (
         "libvirt's test driver stands for a hypervisor; real ones have tests of their own",
     ),
     Substitution(
+        r"sudo salt kvm1 state\.single (libvirt_guest\..*)",
+        r"salt-call -c {hypervisor} --local state.single \1 | sed 's/^local:/kvm1:/'",
+        "the same driver",
+    ),
+    Substitution(
         r"sudo salt-run libvirt_guest\.inventory(.*)",
         r"salt-run -c {fleet} -l error libvirt_guest.inventory\1 2>/dev/null",
         "the mine of a master that does not run, filled by the test driver; Salt 3008 tells of its own leaks beside",
