@@ -16,8 +16,8 @@ from saltext_logilab.guests.connection import Connection, Domain
 from saltext_logilab.guests.definition import Definition, Disk, parse
 from saltext_logilab.guests.sizes import KIB
 
-OFF = "shut off"
-STATES = ("no state", "running", "blocked", "paused", "shutting down", OFF, "crashed", "suspended")
+OFF, CRASHED = "shut off", "crashed"
+STATES = ("no state", "running", "blocked", "paused", "shutting down", OFF, CRASHED, "suspended")
 COUNTED = ("rd.reqs", "rd.bytes", "wr.reqs", "wr.bytes", "allocation", "capacity", "physical")
 CARRIED = ("rx.bytes", "rx.pkts", "rx.errs", "rx.drop", "tx.bytes", "tx.pkts", "tx.errs", "tx.drop")
 

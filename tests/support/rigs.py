@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import re
@@ -67,6 +68,11 @@ class Rig:
             return told if told["bytes"] or told["ended"] else None
 
         return wait_until(moving, PATIENCE, "progress")
+
+    def hurry(self) -> None:
+        """Let the copy that goes on, if there is one, go as fast as it can."""
+        with contextlib.suppress(RuntimeError):  # it has ended
+            self.virsh(self.host, "blockjob", self.name, "vda", "--bandwidth", "1000")
 
     @property
     def tasks(self) -> list[dict[str, Any]]:
@@ -166,12 +172,14 @@ def loaders_of(new_loaders: Callable[..., Loaders]) -> Callable[..., Loaders]:
 def make_rig(
     loaders_of: Callable[..., Loaders], tiny_guest: TinyGuest, daemon_root: Path, virsh: Callable[..., str]
 ) -> Iterator[Callable[..., Rig]]:
-    """Return a maker of rigs: ``make_rig(host, paused=False, pool=folder)``."""
+    """Return a maker of rigs: ``make_rig(host, paused=False, pool=folder)``; its files lie below ``root``."""
     made: list[Rig] = []
 
-    def make(host: LibvirtHost, *, paused: bool = True, pool: Path | None = None) -> Rig:
-        name = f"g{secrets.token_hex(3)}"
-        folder = daemon_root / name
+    def make(
+        host: LibvirtHost, *, paused: bool = True, pool: Path | None = None, name: str = "", root: Path = daemon_root
+    ) -> Rig:
+        name = name or f"g{secrets.token_hex(3)}"
+        folder = root / name
         volumes = pool or folder / "pool"
         folder.mkdir()
         volumes.mkdir(exist_ok=True)
