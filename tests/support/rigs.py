@@ -16,6 +16,7 @@ import psutil
 import pytest
 from saltfactories.utils.functional import Loaders
 
+from saltext_logilab.guests import backups
 from saltext_logilab.guests.tasks import launch
 from tests.support.guests import TinyGuest
 from tests.support.libvirt import LibvirtHost
@@ -86,8 +87,8 @@ class Rig:
 
     @property
     def made(self) -> list[str]:
-        """The volumes in the pool, by the directory itself."""
-        return sorted(path.name for path in self.pool.iterdir())
+        """The volumes in the pool, and drafts of backups, by the directory itself."""
+        return sorted(path.name for path in self.pool.iterdir() if not path.name.endswith(backups.SUFFIX))
 
     @property
     def untouched(self) -> tuple[str, str, str, list[str], str]:

@@ -38,11 +38,15 @@ from saltext_logilab.guests.tasks import copy_disk as copies
 from saltext_logilab.guests.tasks import desk as desks
 from saltext_logilab.guests.tasks import limits
 from saltext_logilab.guests.tasks import migrate as migrations
+from saltext_logilab.guests.tasks import restore as restores
+from saltext_logilab.guests.tasks import verify as verifications
 from saltext_logilab.guests.tasks.desk import Desk
 from saltext_logilab.guests.tasks.records import ACTIVE, ENDED, Order
 
 if TYPE_CHECKING:
     __opts__: dict[str, Any]
+
+VERIFY_STALL = 3600.0  # seconds that the check of one image may take
 
 __func_alias__ = {"list_": "list"}
 
@@ -108,6 +112,7 @@ def backup(  # noqa: PLR0913 - people name them
     *,
     checkpoint: str | None = None,
     since: str | None = None,
+    incremental: bool = False,
     stall: float = limits.STALL,
     seconds_per_gib: float = limits.SECONDS_PER_GIB,
 ) -> str:
@@ -120,7 +125,9 @@ def backup(  # noqa: PLR0913 - people name them
     :param name: the guest.
     :param pool: the storage pool for the backup (its volumes are files).
     :param checkpoint: make a checkpoint of this name, so that a later backup can go on from here.
-    :param since: copy only what has changed since the checkpoint of this name.
+    :param since: copy only what has changed since the checkpoint of this name, of which the pool has a backup.
+    :param incremental: copy only what has changed since the newest backup in the pool, with a checkpoint for the next;
+        a full one where there is none, or where the disks have no checkpoints (raw ones).
     :param stall: give up after so many seconds without progress; 0 for never.
     :param seconds_per_gib: give up when it takes longer than this for each GiB; 0 for never.
     :raises CommandExecutionError: guest, disks, pool or checkpoints do not allow it, or the guest has a task already.
@@ -131,9 +138,77 @@ def backup(  # noqa: PLR0913 - people name them
 
         salt kvm1 libvirt_task.backup web backups checkpoint=monday
         salt kvm1 libvirt_task.backup web backups checkpoint=tuesday since=monday
+        salt kvm1 libvirt_task.backup web backups incremental=True
     """
     policy = limits.Limits(stall, seconds_per_gib)
-    return _start("backup", name, lambda link: backups.check(link, name, str(pool), checkpoint, since), policy)
+    if incremental and (checkpoint or since):
+        raise SaltInvocationError("incremental chooses checkpoint and since by itself")
+    wish = backups.Wish(checkpoint, since, bool(incremental))
+    return _start("backup", name, lambda link: backups.check(link, name, str(pool), wish), policy)
+
+
+def restore(  # noqa: PLR0913 - people name them
+    backup: str,
+    name: str,
+    pool: str,
+    *,
+    target: str | None = None,
+    stall: float = limits.STALL,
+    seconds_per_gib: float = limits.SECONDS_PER_GIB,
+) -> str:
+    """
+    Restore a backup as a new guest, and return the id of the task.
+
+    The guest gets the name, a UUID and MACs of its own; it is defined, and not started. Its disks stand alone: they
+    need the backup no more. Passwords of its definition are not in the backup. If the task does not come to its end,
+    nothing of the guest is left.
+
+    :param backup: the backup's name (``libvirt_backup.list``).
+    :param name: what the new guest is called.
+    :param pool: the pool with the backups.
+    :param target: the pool for the new disks (its volumes are files); by default the same.
+    :param stall: give up after so many seconds without progress; 0 for never.
+    :param seconds_per_gib: give up when it takes longer than this for each GiB; 0 for never.
+    :raises CommandExecutionError: there is no such backup or pool, an image is gone or not what it has to be, there is
+        no room, or there is such a guest already.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt kvm1 libvirt_task.restore 20261123T101500-1a2b3c4d web-restored backups target=default
+    """
+    told = (str(pool), str(backup), str(name), str(target or pool))
+    return _start("restore", name, lambda link: restores.check(link, *told), limits.Limits(stall, seconds_per_gib))
+
+
+def verify(backup: str, pool: str, *, seconds: float = 20, timeout: float = 300) -> str:
+    """
+    Verify a backup, and return the id of the task: its images are whole, and a guest starts from them.
+
+    The guest for that has another name, no network cards, and images of its own for what it writes; it is destroyed in
+    the end. Either its agent answers, or it runs on for some seconds and has read from its disks. The backup itself is
+    not changed, but for the note in its manifest when it was verified.
+
+    :param backup: the backup's name (``libvirt_backup.list``).
+    :param pool: the pool with the backups.
+    :param seconds: how long a guest has to run whose agent does not answer.
+    :param timeout: seconds that the guest has for all of it.
+    :raises CommandExecutionError: there is no such backup or pool, an image is gone or not what it has to be, or the
+        guest whose backup it is has a task already.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt kvm1 libvirt_task.verify 20261123T101500-1a2b3c4d backups seconds=60
+    """
+    with _desk() as desk:
+        uri = guests_settings.read(__opts__).uri
+        with connection.opened(uri) as link:
+            guest, spec = verifications.check(link, str(pool), str(backup))
+        spec |= {"seconds": limits.number("seconds", seconds), "timeout": limits.number("timeout", timeout)}
+        return desk.start(Order("verify", guest, uri, spec), limits.Limits(VERIFY_STALL, 0))
 
 
 def migrate(  # noqa: PLR0913 - people name them

@@ -28,6 +28,7 @@ be changed.
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -201,6 +202,74 @@ def absent(name: str, delete_disks: bool = False, force: bool = False, timeout: 
     except _ERRORS as err:
         return _answer(name, False, str(err))
     return _answer(name, True, f"the guest {name} is removed", changes)
+
+
+def protected(  # noqa: PLR0913 - people name them
+    name: str,
+    pool: str,
+    *,
+    hours: float = 24,
+    incremental: bool = True,
+    keep: int | None = None,
+    timeout: float = 3600,
+) -> dict[str, Any]:
+    """
+    Have a backup of a guest that is not older than some hours; the guest runs on while it is made.
+
+    name
+        The guest; it has to run where a new backup is needed.
+    pool
+        The storage pool with the backups (its volumes are files).
+    hours
+        How old the newest backup may be.
+    incremental
+        Copy only what has changed since the newest backup, where that can be.
+    keep
+        Remove older backups of the guest, so that so many stay with all that they stand on; by default none is removed.
+    timeout
+        Seconds to wait for a new backup; it goes on afterwards.
+
+    .. code-block:: yaml
+
+        web:
+          libvirt_guest.protected:
+            - pool: backups
+            - hours: 24
+            - keep: 14
+    """
+    try:
+        oldest = time.time() - 3600 * number("hours", hours)
+        known = __salt__["libvirt_backup.list"](pool, name)
+        changes: dict[str, Any] = {}
+        if not known or known[-1]["at"] < oldest:
+            last = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(known[-1]["at"])) if known else None
+            changes["backup"] = {"old": last, "new": "now"}
+        surplus = (
+            __salt__["libvirt_backup.prune"](name, pool, keep, test=True) if keep is not None and not changes else []
+        )
+        changes |= {f"backup {one}": {"old": "there", "new": None} for one in surplus}
+        if not changes:
+            return _answer(name, True, f"the newest backup of {name} is not older than {hours:g} hours")
+        if __opts__["test"]:
+            return _answer(name, None, f"the guest {name} would be backed up, or older backups removed", changes)
+        if "backup" in changes:
+            problem, changes["backup"]["new"] = _back_up(name, pool, incremental, timeout)
+            if problem:
+                return _answer(name, False, problem)
+        removed = __salt__["libvirt_backup.prune"](name, pool, keep) if keep is not None else []
+        changes |= {f"backup {one}": {"old": "there", "new": None} for one in removed}
+    except _ERRORS as err:
+        return _answer(name, False, str(err))
+    return _answer(name, True, f"the guest {name} is protected", changes)
+
+
+def _back_up(name: str, pool: str, incremental: bool, timeout: float) -> tuple[str | None, str]:
+    """Back up and wait for it; return what went wrong, and the backup's name."""
+    task = __salt__["libvirt_task.backup"](name, pool, incremental=incremental)
+    told = __salt__["libvirt_task.wait"](task, timeout)
+    if told["state"] == "done":
+        return None, task
+    return f"the backup {task} of {name} is {told['state']}{': ' + told['reason'] if told['reason'] else ''}", task
 
 
 def running(name: str, force: bool = False) -> dict[str, Any]:

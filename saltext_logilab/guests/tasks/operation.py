@@ -60,6 +60,9 @@ class Operation(ABC):
     def clean(self, link: Connection, task: Task) -> None:
         """Remove what it has made, when it has not been done."""
 
+    def complete(self, link: Connection, task: Task) -> None:  # noqa: B027 - most have nothing to add
+        """Add what belongs to a work that is done, before the record says so; it may be called again."""
+
     def finish(self, link: Connection, task: Task) -> None:  # noqa: B027 - most have nothing to finish
         """Finish what is ready."""
 

@@ -24,7 +24,7 @@ from tests.support.waiting import wait_until
 
 PATIENCE = 120
 SUMMARY = "libvirt_guest.summary"
-EVACUATION = "docs/evacuate.md"
+EVACUATION, BACKUP = "docs/evacuate.md", "docs/back-up-guests.md"
 
 
 @pytest.fixture(scope="module")
@@ -106,6 +106,59 @@ def guests(
             end_guest(host, rig)
 
 
+def wrong_on(page: str, master: SaltMaster, *first: Substitution, **places: Callable[[], str]) -> str:
+    """Run the commands of ``page`` on ``master`` and return what is not as the page shows."""
+    run = Substitution(r"sudo (salt|salt-run) (.*)", r"\1 -c {master} -l error \2 2>/dev/null", "a master of the tests")
+    known = {"master": lambda: str(Path(master.config["conf_file"]).parent), **places}
+    session = Session(frozenset(), (*first, run), known)
+    try:
+        return "\n".join(check_page((ROOT / page).read_text(encoding="utf-8"), session))
+    finally:
+        shutil.rmtree(session.home)
+
+
+def test_back_up_without_stopping(
+    *,
+    hypervisor: SaltMinion,
+    make_rig: Callable[..., Rig],
+    master: SaltMaster,
+    libvirt_host: LibvirtHost,
+    salt_cli: Salt,
+    tmp_path: Path,
+) -> None:
+    """A reader who types what the page shows gets what the page shows: backed up, verified, restored, started."""
+
+    def newest(function: str, *words: str) -> str:
+        told = salt_cli.run(f"{function}.list", *words, minion_tgt=hypervisor.id).data
+        return str(told[0]["task"])
+
+    rig = make_rig(libvirt_host, name="web")
+    (tmp_path / "backups").mkdir()
+    xml = f"<pool type='dir'><name>backups</name><target><path>{tmp_path}/backups</path></target></pool>"
+    pool = libvirt_host.open().storagePoolCreateXML(xml)
+    command = "salt -c {master} -l error kvm1 libvirt_task."
+    restored = Substitution(
+        r"sudo salt kvm1 libvirt_task\.restore \S+ (.*)", command + r"restore {backup} \1 2>/dev/null", "its real name"
+    )
+    verified = Substitution(
+        r"sudo salt kvm1 libvirt_task\.verify \S+ (.*)",
+        command + r"verify {backup} \1 seconds=1 2>/dev/null",
+        "its real name, and no longer than it has to be",
+    )
+    task = Substitution(
+        r"sudo salt-run libvirt_task\.wait kvm1 \S+",
+        "salt-run -c {master} libvirt_task.wait kvm1 {task} 2>/dev/null",
+        "id",
+    )
+    names = {"backup": lambda: newest("libvirt_backup", "backups"), "task": lambda: newest("libvirt_task")}
+    assert wrong_on(BACKUP, master, restored, verified, task, **names) == ""
+    assert rig.virsh(libvirt_host, "domstate", "web-restored") == "running"
+    for words in (("destroy", "web-restored"), ("undefine", "web-restored")):
+        rig.virsh(libvirt_host, *words)
+    end_guest(libvirt_host, rig)
+    pool.destroy()
+
+
 def test_every_guest_off_this_host(
     hypervisors: tuple[SaltMinion, SaltMinion],
     guests: tuple[Rig, Rig],
@@ -115,10 +168,7 @@ def test_every_guest_off_this_host(
 ) -> None:
     """A reader who types what the page shows gets what the page shows; virsh sees the guests there and not here."""
     assert all(daemon.is_running() for daemon in hypervisors)
-    run = Substitution(r"sudo (salt-run .*)", r"\1 -c {master} -l error 2>/dev/null", "a master of the tests")
-    session = Session(frozenset(), (run,), {"master": lambda: str(Path(master.config["conf_file"]).parent)})
-    assert "\n".join(check_page((ROOT / EVACUATION).read_text(encoding="utf-8"), session)) == ""
-    shutil.rmtree(session.home)
+    assert wrong_on(EVACUATION, master) == ""
     virsh = guests[0].virsh
     assert virsh(libvirt_host, "list", "--all", "--name").split() == []
     assert sorted(virsh(other_libvirt_host, "list", "--name").split()) == ["db", "web"]
