@@ -39,6 +39,7 @@ from saltext_logilab.guests.tasks import desk as desks
 from saltext_logilab.guests.tasks import limits
 from saltext_logilab.guests.tasks import migrate as migrations
 from saltext_logilab.guests.tasks import restore as restores
+from saltext_logilab.guests.tasks import snapshot as snapshots
 from saltext_logilab.guests.tasks import verify as verifications
 from saltext_logilab.guests.tasks.desk import Desk
 from saltext_logilab.guests.tasks.records import ACTIVE, ENDED, Order
@@ -209,6 +210,27 @@ def verify(backup: str, pool: str, *, seconds: float = 20, timeout: float = 300)
             guest, spec = verifications.check(link, str(pool), str(backup))
         spec |= {"seconds": limits.number("seconds", seconds), "timeout": limits.number("timeout", timeout)}
         return desk.start(Order("verify", guest, uri, spec), limits.Limits(VERIFY_STALL, 0))
+
+
+def snapshot(name: str, snapshot: str, description: str | None = None) -> str:
+    """
+    Take a snapshot inside the images of a guest, with the memory of one that runs, and return the id of the task.
+
+    A running guest pauses while its memory is saved. It cannot be called off, and makes no progress that could be seen.
+
+    :param name: the guest; its disks are of the format qcow2, and it has no checkpoints of backups.
+    :param snapshot: what the snapshot is called.
+    :param description: a line for people.
+    :raises CommandExecutionError: the guest does not allow it, has such a snapshot, or has a task already.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt kvm1 libvirt_task.snapshot web before-upgrade
+    """
+    told = (name, str(snapshot), description and str(description))
+    return _start("snapshot", name, lambda link: snapshots.check(link, *told), limits.Limits(0, 0))
 
 
 def migrate(  # noqa: PLR0913 - people name them

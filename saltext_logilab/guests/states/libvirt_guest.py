@@ -40,6 +40,7 @@ from saltext_logilab.guests import change, connection, inventory, power, storage
 from saltext_logilab.guests import settings as guests_settings
 from saltext_logilab.guests.connection import Connection
 from saltext_logilab.guests.tasks import desk as desks
+from saltext_logilab.guests.tasks import snapshot as snapshots
 from saltext_logilab.guests.tasks.desk import Desk
 from saltext_logilab.guests.tasks.limits import number
 
@@ -204,6 +205,43 @@ def absent(name: str, delete_disks: bool = False, force: bool = False, timeout: 
     return _answer(name, True, f"the guest {name} is removed", changes)
 
 
+def snapshotted(name: str, snapshot: str, description: str | None = None, timeout: float = 600) -> dict[str, Any]:
+    """
+    Have a snapshot of a guest, in its own images; of a running guest with its memory.
+
+    name
+        The guest; its disks are of the format qcow2, and it has no checkpoints of backups.
+    snapshot
+        What the snapshot is called. One that is there stays as it is.
+    description
+        A line for people.
+    timeout
+        Seconds to wait for it; a running guest pauses while its memory is saved.
+
+    .. code-block:: yaml
+
+        web:
+          libvirt_guest.snapshotted:
+            - snapshot: before-upgrade
+    """
+    try:
+        with _opened() as link:
+            has = snapshots.names(connection.find(link, name))
+            if snapshot in has:
+                return _answer(name, True, f"the guest {name} has the snapshot {snapshot}")
+            snapshots.check(link, name, snapshot, description)
+        changes = {f"snapshot {snapshot}": {"old": None, "new": "taken"}}
+        if __opts__["test"]:
+            return _answer(name, None, f"a snapshot of the guest {name} would be taken", changes)
+        task = __salt__["libvirt_task.snapshot"](name, snapshot, description)
+        problem = _problem(task, timeout)
+    except _ERRORS as err:
+        return _answer(name, False, str(err))
+    if problem:
+        return _answer(name, False, problem)
+    return _answer(name, True, f"a snapshot of the guest {name} is taken", changes)
+
+
 def protected(  # noqa: PLR0913 - people name them
     name: str,
     pool: str,
@@ -253,8 +291,8 @@ def protected(  # noqa: PLR0913 - people name them
         if __opts__["test"]:
             return _answer(name, None, f"the guest {name} would be backed up, or older backups removed", changes)
         if "backup" in changes:
-            problem, changes["backup"]["new"] = _back_up(name, pool, incremental, timeout)
-            if problem:
+            task = changes["backup"]["new"] = __salt__["libvirt_task.backup"](name, pool, incremental=incremental)
+            if problem := _problem(task, timeout):
                 return _answer(name, False, problem)
         removed = __salt__["libvirt_backup.prune"](name, pool, keep) if keep is not None else []
         changes |= {f"backup {one}": {"old": "there", "new": None} for one in removed}
@@ -263,13 +301,12 @@ def protected(  # noqa: PLR0913 - people name them
     return _answer(name, True, f"the guest {name} is protected", changes)
 
 
-def _back_up(name: str, pool: str, incremental: bool, timeout: float) -> tuple[str | None, str]:
-    """Back up and wait for it; return what went wrong, and the backup's name."""
-    task = __salt__["libvirt_task.backup"](name, pool, incremental=incremental)
+def _problem(task: str, timeout: float) -> str | None:
+    """Wait for a task, and return what went wrong with it."""
     told = __salt__["libvirt_task.wait"](task, timeout)
     if told["state"] == "done":
-        return None, task
-    return f"the backup {task} of {name} is {told['state']}{': ' + told['reason'] if told['reason'] else ''}", task
+        return None
+    return f"{told['kind']} {task} is {told['state']}{': ' + told['reason'] if told['reason'] else ''}"
 
 
 def running(name: str, force: bool = False) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from saltext_logilab.guests.tasks.copy_disk import CopyDisk
 from saltext_logilab.guests.tasks.migrate import Migrate
 from saltext_logilab.guests.tasks.operation import Operation
 from saltext_logilab.guests.tasks.restore import Restore
+from saltext_logilab.guests.tasks.snapshot import Snapshot
 from saltext_logilab.guests.tasks.verify import Verify
 
 KINDS: dict[str, type[Operation]] = {
@@ -14,5 +15,6 @@ KINDS: dict[str, type[Operation]] = {
     "copy_disk": CopyDisk,
     "migrate": Migrate,
     "restore": Restore,
+    "snapshot": Snapshot,
     "verify": Verify,
 }

@@ -12,6 +12,7 @@ from saltfactories.utils.functional import Loaders
 
 from tests.support.guests import TinyGuest, wait_for_boot
 from tests.support.libvirt import LibvirtHost
+from tests.support.processes import run
 from tests.support.rigs import MIB, PATIENCE, SLOW, Rig, end_guest
 
 SIZE = 64 * MIB
@@ -247,3 +248,27 @@ def test_force_cuts_the_power(rig: Rig) -> None:
     assert "timeout must be a number" in states.stopped(name=rig.name, timeout="long").comment
     end_guest(rig.host, rig)
     assert rig.disk.exists()
+
+
+def test_a_snapshot_is_taken_once(rig: Rig) -> None:
+    """The trial takes none; then virsh sees it, with the memory of a started guest; a second run changes nothing."""
+    snapshotted = rig.loaders.states.libvirt_guest.snapshotted
+    assert snapshotted(name=rig.name, snapshot="before", test=True).result is None
+    done = snapshotted(name=rig.name, snapshot="before", description="the upgrade")
+    assert done.result is True, done.comment
+    assert done.changes == {"snapshot before": {"old": None, "new": "taken"}}
+    assert "paused" in rig.virsh(rig.host, "snapshot-list", rig.name)
+    assert "the upgrade" in rig.virsh(rig.host, "snapshot-dumpxml", rig.name, "before")
+    assert "before" in run("qemu-img", "snapshot", "-U", "-l", rig.disk)
+    again = snapshotted(name=rig.name, snapshot="before")
+    assert (again.result, again.changes) == (True, {}), again.comment
+    rig.virsh(rig.host, "snapshot-delete", rig.name, "before")
+    assert rig.ended(rig.start("backup", rig.name, checkpoint="point"))["state"] == "done"
+    for told, sentence in (
+        ({"name": rig.name, "snapshot": "more"}, "has checkpoints of backups"),
+        ({"name": rig.name, "snapshot": "a/b"}, "letters, digits"),
+        ({"name": "nobody", "snapshot": "x"}, "there is no guest 'nobody'"),
+    ):
+        refused = snapshotted(**told)
+        assert refused.result is False
+        assert sentence in refused.comment

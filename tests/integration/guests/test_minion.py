@@ -132,7 +132,7 @@ def test_back_up_without_stopping(
         told = salt_cli.run(f"{function}.list", *words, minion_tgt=hypervisor.id).data
         return str(told[0]["task"])
 
-    rig = make_rig(libvirt_host, name="web")
+    rig = make_rig(libvirt_host, name="web", root=tmp_path)
     (tmp_path / "backups").mkdir()
     xml = f"<pool type='dir'><name>backups</name><target><path>{tmp_path}/backups</path></target></pool>"
     pool = libvirt_host.open().storagePoolCreateXML(xml)
