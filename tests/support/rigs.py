@@ -220,3 +220,12 @@ def traveller(
     yield made
     for host in (libvirt_host, other_libvirt_host):
         end_guest(host, made)
+
+
+@pytest.fixture
+def slow_convert(rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ARG001 - made before
+    """Let a conversion by qemu-img take longer than any test; all else is done."""
+    real = program("qemu-img", "qemu-utils")
+    (tmp_path / "qemu-img").write_text(f'#!/bin/sh\n[ "$1" != convert ] || exec sleep 600\nexec {real} "$@"\n')
+    (tmp_path / "qemu-img").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")

@@ -34,10 +34,13 @@ from saltext_logilab.errors import LogilabError
 from saltext_logilab.guests import connection
 from saltext_logilab.guests import settings as guests_settings
 from saltext_logilab.guests.tasks import backup as backups
+from saltext_logilab.guests.tasks import clone as clones
+from saltext_logilab.guests.tasks import convert as conversions
 from saltext_logilab.guests.tasks import copy_disk as copies
 from saltext_logilab.guests.tasks import desk as desks
 from saltext_logilab.guests.tasks import limits
 from saltext_logilab.guests.tasks import migrate as migrations
+from saltext_logilab.guests.tasks import resize as growths
 from saltext_logilab.guests.tasks import restore as restores
 from saltext_logilab.guests.tasks import snapshot as snapshots
 from saltext_logilab.guests.tasks import verify as verifications
@@ -231,6 +234,92 @@ def snapshot(name: str, snapshot: str, description: str | None = None) -> str:
     """
     told = (name, str(snapshot), description and str(description))
     return _start("snapshot", name, lambda link: snapshots.check(link, *told), limits.Limits(0, 0))
+
+
+def clone(
+    name: str,
+    clone: str,
+    pool: str,
+    *,
+    stall: float = limits.STALL,
+    seconds_per_gib: float = limits.SECONDS_PER_GIB,
+) -> str:
+    """
+    Make a new guest that is like another one, and return the id of the task.
+
+    The new guest gets name, UUID and MACs of its own, and disks that stand alone; it is defined, and not started. What
+    the system in the guest calls itself stays as it was. If the task does not come to its end, nothing of it is left.
+
+    :param name: the guest; it is off, and stays so until the task has ended.
+    :param clone: what the new guest is called.
+    :param pool: the pool for its disks (its volumes are files).
+    :param stall: give up after so many seconds without progress; 0 for never.
+    :param seconds_per_gib: give up when it takes longer than this for each GiB; 0 for never.
+    :raises CommandExecutionError: the guest runs or has a task, there is such a guest, a disk cannot be copied or lies
+        in no pool, or there is no room.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt kvm1 libvirt_task.clone template web2 default
+    """
+    policy = limits.Limits(stall, seconds_per_gib)
+    return _start("clone", name, lambda link: clones.check(link, name, str(clone), str(pool)), policy)
+
+
+def convert(  # noqa: PLR0913 - people name them
+    pool: str,
+    volume: str,
+    name: str,
+    *,
+    format: str = "qcow2",  # noqa: A002 - people type it
+    target: str | None = None,
+    stall: float = limits.STALL,
+    seconds_per_gib: float = limits.SECONDS_PER_GIB,
+) -> str:
+    """
+    Copy a volume that no running guest has into a new one of another format or in another pool; return the task's id.
+
+    :param pool: the pool of the volume.
+    :param volume: the volume; what it stands on is taken in.
+    :param name: what the new volume is called; it appears when it is whole.
+    :param format: ``qcow2`` or ``raw``.
+    :param target: the pool for it (its volumes are files); by default the same.
+    :param stall: give up after so many seconds without progress; 0 for never.
+    :param seconds_per_gib: give up when it takes longer than this for each GiB; 0 for never.
+    :raises CommandExecutionError: there is no such volume or pool, the new volume is there already, a running guest has
+        the old one, what it stands on lies in no pool, or there is no room.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt kvm1 libvirt_task.convert default web-vda.qcow2 web-vda.raw format=raw target=fast
+    """
+    told = (str(pool), str(volume), str(target or pool), {"name": str(name), "format": str(format)})
+    policy = limits.Limits(stall, seconds_per_gib)
+    return _start("convert", f"{pool}/{volume}", lambda link: conversions.check(link, *told), policy)
+
+
+def resize_disk(name: str, disk: str, size_gib: float) -> str:
+    """
+    Let a disk of a guest grow, while it runs or is off, and return the id of the task; no disk is made smaller.
+
+    :param name: the guest.
+    :param disk: the disk's target, such as ``vda``.
+    :param size_gib: what it shall hold.
+    :raises CommandExecutionError: there is no such guest or disk, it has that size or a larger one, or the guest has a
+        task already.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt kvm1 libvirt_task.resize_disk web vda 40
+    """
+    check = limits.number("size_gib", size_gib)
+    return _start("resize_disk", name, lambda link: growths.check(link, name, str(disk), check), limits.Limits())
 
 
 def migrate(  # noqa: PLR0913 - people name them

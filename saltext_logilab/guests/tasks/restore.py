@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import copy
 import json
-import subprocess
 import xml.etree.ElementTree as ET
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from saltext_logilab.errors import ConfigurationError, RefusedError, Unavailable
 from saltext_logilab.guests import backups, connection, storage
 from saltext_logilab.guests.backups import Backup
 from saltext_logilab.guests.connection import Connection
+from saltext_logilab.guests.tasks import images
 from saltext_logilab.guests.tasks.held import Held
 from saltext_logilab.guests.tasks.records import Task
 from saltext_logilab.guests.wanted import NAME
@@ -36,31 +36,11 @@ def check(link: Connection, pool: str, backup: str, name: str, target: str) -> d
         raise RefusedError(f"there is a guest {name!r} already")
     folder = storage.folder(storage.file_pool(link, pool))
     found = backups.chain(backups.all_in(folder), backup)
-    need = sum(check_image(folder / image)["actual-size"] for one in found for image in one.images.values())
+    need = sum(images.alone(folder / image)["actual-size"] for one in found for image in one.images.values())
     room = storage.room(link, target)
     if need > room:
         raise RefusedError(f"the images take {need} bytes, the pool {target!r} has {room}")
     return {"backup": backup, "chain": [one.task for one in found], "pool": pool, "target": target}
-
-
-def check_image(path: Path) -> dict[str, Any]:
-    """
-    Return what qemu-img says of an image of a backup.
-
-    :raises RefusedError: it is gone, no qcow2, or stands on a file of its own choice.
-    """
-    done = subprocess.run(
-        ["qemu-img", "info", "-U", "-f", "qcow2", "--output=json", str(path)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise RefusedError(f"the image {path} cannot be used: {done.stderr.strip()}")
-    told: dict[str, Any] = json.loads(done.stdout)
-    if "backing-filename" in told or told["format-specific"]["data"].get("data-file"):
-        raise RefusedError(f"the image {path} stands on another file, which its manifest does not say")
-    return told
 
 
 def source(folder: Path, found: Sequence[Backup], disk: str) -> str:
@@ -73,8 +53,8 @@ def source(folder: Path, found: Sequence[Backup], disk: str) -> str:
     return f"json:{json.dumps(block)}"
 
 
-def renewed(definition: str, name: str, images: Mapping[str, str]) -> str:
-    """Return ``definition`` for a guest of its own called ``name``, with the disks in ``images`` (path by target)."""
+def renewed(definition: str, name: str, files: Mapping[str, str]) -> str:
+    """Return ``definition`` for a guest of its own called ``name``, with the disks in ``files`` (path by target)."""
     root = ET.fromstring(definition)  # noqa: S314 - libvirtd's own words; libvirtd checks them again
     for tag in ("uuid", "name"):
         for element in root.findall(tag):
@@ -90,8 +70,8 @@ def renewed(definition: str, name: str, images: Mapping[str, str]) -> str:
             for path in device.findall("source"):
                 device.remove(path)
         target = device.find("target")
-        if device.tag == "disk" and target is not None and target.get("dev") in images:
-            use_image(device, images[str(target.get("dev"))])
+        if device.tag == "disk" and target is not None and target.get("dev") in files:
+            use_image(device, files[str(target.get("dev"))])
     return ET.tostring(root, encoding="unicode")
 
 
@@ -135,19 +115,20 @@ class Restore(Held):
 
     def clean(self, link: Connection, task: Task) -> None:
         """Remove the guest, if it came to that, and its images."""
-        volumes = task.spec.get("volumes", {})
-        for one in link.listAllDomains() if task.spec.get("defining") else []:
-            if (
-                one.name() == task.guest
-                and not one.isActive()
-                and any(name in one.XMLDesc() for name in volumes.values())
-            ):
-                one.undefineFlags(connection.libvirt.VIR_DOMAIN_UNDEFINE_NVRAM)
-        if volumes:
+        if volumes := task.spec.get("volumes"):
+            if task.spec.get("defining"):
+                remove_guest(link, task.guest, volumes.values())
             remove_images(link, task.spec["target"], volumes.values())
 
 
-def remove_images(link: Connection, pool: str, names: Any) -> None:
+def remove_guest(link: Connection, name: str, volumes: Iterable[str]) -> None:
+    """Remove the guest ``name`` that is off and has one of these new ``volumes``; another one of this name stays."""
+    for one in link.listAllDomains():
+        if one.name() == name and not one.isActive() and any(volume in one.XMLDesc() for volume in volumes):
+            one.undefineFlags(connection.libvirt.VIR_DOMAIN_UNDEFINE_NVRAM)
+
+
+def remove_images(link: Connection, pool: str, names: Iterable[str]) -> None:
     """Remove images that were made beside libvirt's back."""
     storage.refresh(storage.active_pool(link, pool))
     for name in names:
@@ -161,11 +142,11 @@ def _taken(folder: Path, found: Sequence[Backup], disk: str) -> int:
         raise UnavailableError(f"the image {err.filename} cannot be read: {err.strerror}") from err
 
 
-def definition_for_trial(backup: Backup, name: str, images: Mapping[str, Sequence[str]]) -> str:
+def definition_for_trial(backup: Backup, name: str, stacks: Mapping[str, Sequence[str]]) -> str:
     """
     Return the guest of ``backup`` for a trial start: under another name, without network cards, on other images.
 
-    :param images: for each disk the image that takes what is written, and those below it.
+    :param stacks: for each disk the image that takes what is written, and those below it.
     """
     root = copy.deepcopy(ET.fromstring(renewed(backup.definition, name, {})))  # noqa: S314 - as above
     devices = root.find("devices")
@@ -174,7 +155,7 @@ def definition_for_trial(backup: Backup, name: str, images: Mapping[str, Sequenc
         to_the_host = device.tag in ("serial", "console") and device.get("type") not in ("pty", "null")
         if device.tag in ("interface", "hostdev") or to_the_host:
             devices.remove(device)  # type: ignore[union-attr]
-        elif device.tag == "disk" and target is not None and target.get("dev") in images:
-            top, *below = images[str(target.get("dev"))]
+        elif device.tag == "disk" and target is not None and target.get("dev") in stacks:
+            top, *below = stacks[str(target.get("dev"))]
             use_image(device, top, below)
     return ET.tostring(root, encoding="unicode")

@@ -15,7 +15,7 @@ from saltext_logilab.errors import UnavailableError
 from saltext_logilab.guests import backups, connection, storage
 from saltext_logilab.guests.backups import Backup
 from saltext_logilab.guests.connection import Connection, Domain
-from saltext_logilab.guests.tasks import restore
+from saltext_logilab.guests.tasks import images, restore
 from saltext_logilab.guests.tasks.held import PAUSE, Held
 from saltext_logilab.guests.tasks.records import Task
 
@@ -33,7 +33,7 @@ def check(link: Connection, pool: str, backup: str) -> tuple[str, dict[str, obje
     found = backups.chain(backups.all_in(folder), backup)
     for one in found:
         for image in one.images.values():
-            restore.check_image(folder / image)
+            images.alone(folder / image)
     return found[0].guest, {"backup": backup, "chain": [one.task for one in found], "pool": pool}
 
 
@@ -45,9 +45,9 @@ class Verify(Held):
         folder = storage.folder(storage.file_pool(link, task.spec["pool"]))
         known = backups.all_in(folder)
         found = backups.chain(known, task.spec["backup"])
-        images = [folder / image for one in found for image in one.images.values()]
-        self.total = len(images) + 1
-        for image in images:
+        files = [folder / image for one in found for image in one.images.values()]
+        self.total = len(files) + 1
+        for image in files:
             self.run("qemu-img", "check", "-U", "-q", "-f", "qcow2", str(image))
             self.done += 1
         self._try(link, task, folder, found)
@@ -59,7 +59,7 @@ class Verify(Held):
         stacks = {}
         for disk, name in names.items():
             below = [str(folder / one.images[disk]) for one in found if disk in one.images]
-            size = restore.check_image(Path(below[0]))["virtual-size"]
+            size = images.alone(Path(below[0]))["virtual-size"]
             self.run("qemu-img", "create", "-q", "-f", "qcow2", str(folder / name), str(size))
             stacks[disk] = [str(folder / name), *below]
         xml = restore.definition_for_trial(found[0], f"{PREFIX}{task.id}", stacks)

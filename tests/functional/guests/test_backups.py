@@ -12,7 +12,7 @@ import pytest
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 
 from saltext_logilab.guests import backups
-from tests.support.processes import program, run
+from tests.support.processes import run
 from tests.support.rigs import MIB, PATIENCE, Rig, worker
 from tests.support.waiting import wait_until
 
@@ -50,15 +50,6 @@ def restored(rig: Rig) -> Iterator[str]:
     for guest in rig.host.open().listAllDomains():
         if guest.name() == name:
             guest.undefine()
-
-
-@pytest.fixture
-def slow_convert(rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ARG001 - made before
-    """Let a conversion by qemu-img take longer than any test; all else is done."""
-    real = program("qemu-img", "qemu-utils")
-    (tmp_path / "qemu-img").write_text(f'#!/bin/sh\n[ "$1" != convert ] || exec sleep 600\nexec {real} "$@"\n')
-    (tmp_path / "qemu-img").chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
 
 
 def test_an_incremental_backup_is_restored_as_another_guest(rig: Rig, restored: str) -> None:
