@@ -74,11 +74,10 @@ def _start(kind: str, guest: str, check: Callable[[Any], dict[str, Any]], policy
         return desk.start(Order(kind, str(guest), uri, spec), policy)
 
 
-def copy_disk(  # noqa: PLR0913 - people name them
+def copy_disk(
     name: str,
     disk: str,
     pool: str,
-    *,
     pivot: bool = False,
     bandwidth: int = 0,
     stall: float = limits.STALL,
@@ -110,10 +109,9 @@ def copy_disk(  # noqa: PLR0913 - people name them
     return _start("copy_disk", name, lambda link: copies.check(link, name, str(disk), str(pool), options), policy)
 
 
-def backup(  # noqa: PLR0913 - people name them
+def backup(
     name: str,
     pool: str,
-    *,
     checkpoint: str | None = None,
     since: str | None = None,
     incremental: bool = False,
@@ -151,11 +149,10 @@ def backup(  # noqa: PLR0913 - people name them
     return _start("backup", name, lambda link: backups.check(link, name, str(pool), wish), policy)
 
 
-def restore(  # noqa: PLR0913 - people name them
+def restore(
     backup: str,
     name: str,
     pool: str,
-    *,
     target: str | None = None,
     stall: float = limits.STALL,
     seconds_per_gib: float = limits.SECONDS_PER_GIB,
@@ -186,7 +183,7 @@ def restore(  # noqa: PLR0913 - people name them
     return _start("restore", name, lambda link: restores.check(link, *told), limits.Limits(stall, seconds_per_gib))
 
 
-def verify(backup: str, pool: str, *, seconds: float = 20, timeout: float = 300) -> str:
+def verify(backup: str, pool: str, seconds: float = 20, timeout: float = 300) -> str:
     """
     Verify a backup, and return the id of the task: its images are whole, and a guest starts from them.
 
@@ -240,7 +237,6 @@ def clone(
     name: str,
     clone: str,
     pool: str,
-    *,
     stall: float = limits.STALL,
     seconds_per_gib: float = limits.SECONDS_PER_GIB,
 ) -> str:
@@ -268,11 +264,10 @@ def clone(
     return _start("clone", name, lambda link: clones.check(link, name, str(clone), str(pool)), policy)
 
 
-def convert(  # noqa: PLR0913 - people name them
+def convert(
     pool: str,
     volume: str,
     name: str,
-    *,
     format: str = "qcow2",  # noqa: A002 - people type it
     target: str | None = None,
     stall: float = limits.STALL,
@@ -322,10 +317,9 @@ def resize_disk(name: str, disk: str, size_gib: float) -> str:
     return _start("resize_disk", name, lambda link: growths.check(link, name, str(disk), check), limits.Limits())
 
 
-def migrate(  # noqa: PLR0913 - people name them
+def migrate(
     name: str,
     to: str,
-    *,
     transport: str | None = None,
     bandwidth: int = 0,
     unsafe: bool = False,

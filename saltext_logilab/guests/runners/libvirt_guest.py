@@ -132,11 +132,10 @@ def capacity(tgt: str = "*", tgt_type: str = "glob") -> dict[str, Any]:
     return found | problems
 
 
-def place(  # noqa: PLR0913 - people name them
+def place(
     name: str,
     memory_mib: int,
     vcpus: int = 1,
-    *,
     tgt: str = "*",
     tgt_type: str = "glob",
     strategy: str | None = None,
@@ -169,10 +168,9 @@ def place(  # noqa: PLR0913 - people name them
     return found if choice.host else {**found, "retcode": 1}
 
 
-def migrate(  # noqa: PLR0913 - people name them
+def migrate(
     name: str,
     to: str | None = None,
-    *,
     tgt: str = "*",
     tgt_type: str = "glob",
     bandwidth: int = 0,
@@ -212,9 +210,8 @@ def migrate(  # noqa: PLR0913 - people name them
         return _failed(err)
 
 
-def evacuate(  # noqa: PLR0913 - people name them
+def evacuate(
     host: str,
-    *,
     tgt: str = "*",
     tgt_type: str = "glob",
     parallel: int = 2,
@@ -262,9 +259,8 @@ def evacuate(  # noqa: PLR0913 - people name them
         return _failed(err)
 
 
-def rebalance(  # noqa: PLR0913 - people name them
+def rebalance(
     tgt: str = "*",
-    *,
     tgt_type: str = "glob",
     most: int = 10,
     tolerance: float = 10,
@@ -333,7 +329,7 @@ def _reply(told: Mapping[str, Any]) -> Reply:
     return Reply(problem=str(told["ret"])) if told.get("retcode") else Reply(told["ret"])
 
 
-def _carry_out(  # noqa: PLR0913, PLR0917 - what three functions have in common
+def _carry_out(
     fleet: Fleet, plan: moves.Plan, test: bool, parallel: int, bandwidth: int, timeout: float
 ) -> dict[str, Any]:
     told: dict[str, Any] = {"stuck": dict(plan.stuck), "problems": dict(fleet.problems)}

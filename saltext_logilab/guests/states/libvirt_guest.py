@@ -73,9 +73,8 @@ def _check_idle(name: str) -> None:
         desk.check_idle(uri, name)
 
 
-def present(  # noqa: PLR0913 - people name them
+def present(
     name: str,
-    *,
     memory_mib: int | None = None,
     vcpus: int | None = None,
     disks: list[dict[str, Any]] | None = None,
@@ -242,10 +241,9 @@ def snapshotted(name: str, snapshot: str, description: str | None = None, timeou
     return _answer(name, True, f"a snapshot of the guest {name} is taken", changes)
 
 
-def protected(  # noqa: PLR0913 - people name them
+def protected(
     name: str,
     pool: str,
-    *,
     hours: float = 24,
     incremental: bool = True,
     keep: int | None = None,
