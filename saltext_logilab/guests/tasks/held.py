@@ -31,7 +31,7 @@ class Held(Operation):
         self.total = 0
         self.done = 0
         self._thread: threading.Thread | None = None
-        self._failure: str | None = None
+        self._failure: str | None = "it broke off"  # until it is known to have come to its end
 
     @abstractmethod
     def work(self, link: Connection, task: Task) -> None:
@@ -46,6 +46,7 @@ class Held(Operation):
         try:
             with connection.opened(task.uri) as link:
                 self.work(link, task)
+            self._failure = None
         except LogilabError as err:
             self._failure = str(err)
         except OSError as err:
