@@ -5,7 +5,7 @@ from __future__ import annotations
 import os.path
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from saltext_logilab.guests import connection, definition
@@ -27,6 +27,7 @@ class Traits:
     :param passthrough: the number of devices of its host that it holds.
     :param local: disks on storage that its host alone has, as far as can be seen.
     :param declared: whether disks lie where only the configuration says that it is shared.
+    :param snapshots: the number of its snapshots.
     :param cpu: the ``<cpu>`` of its XML as it runs, or None.
     """
 
@@ -38,6 +39,7 @@ class Traits:
     architecture: str
     accelerator: str
     cpu: str | None
+    snapshots: int = 0
 
     def plain(self) -> dict[str, Any]:
         """Return them as plain data."""
@@ -47,6 +49,8 @@ class Traits:
         """Return why it cannot leave its host at all; None when it can."""
         if self.passthrough:
             return f"it holds {self.passthrough} devices of its host"
+        if self.snapshots:
+            return f"it has {self.snapshots} snapshots, which libvirt does not move"
         if self.local:
             return f"its disks are local: {', '.join(self.local)}"
         return None
@@ -56,14 +60,15 @@ def read(told: Mapping[str, Any]) -> Traits:
     """Return the traits that another host told; :raises TypeError, KeyError: they are none."""
     traits = Traits(**{**told, "local": tuple(map(str, told["local"]))})
     texts = (traits.uuid, traits.machine, traits.architecture, traits.accelerator, traits.cpu or "")
-    if type(traits.passthrough) is not int or not all(isinstance(text, str) for text in texts):
+    numbers = (traits.passthrough, traits.snapshots)
+    if any(type(number) is not int for number in numbers) or not all(isinstance(text, str) for text in texts):
         raise TypeError(f"{told!r:.200}")
     return traits
 
 
 def traits(link: Connection, mounts: str, shared: Iterable[str]) -> dict[str, dict[str, Any]]:
     """
-    Return the traits of all running guests, by name; one call per guest.
+    Return the traits of all running guests, by name; two calls per guest.
 
     :param mounts: the text of ``/proc/self/mounts``.
     :param shared: folders that are said to be shared although nothing shows it.
@@ -72,7 +77,9 @@ def traits(link: Connection, mounts: str, shared: Iterable[str]) -> dict[str, di
     pools = {one.name(): ET.fromstring(one.XMLDesc()).get("type") for one in link.listAllStoragePools()}  # noqa: S314
     remote = {name for name, kind in pools.items() if kind in NETWORK_POOLS}
     active = link.listAllDomains(known.VIR_CONNECT_LIST_DOMAINS_ACTIVE)
-    return {one.name(): of(one.XMLDesc(), mounts, folders, remote).plain() for one in active}
+    found = {one.name(): of(one.XMLDesc(), mounts, folders, remote) for one in active}
+    numbers = {one.name(): int(one.snapshotNum()) for one in active}
+    return {name: replace(one, snapshots=numbers[name]).plain() for name, one in found.items()}
 
 
 def of(text: str, mounts: str, shared: tuple[str, ...], remote: set[str]) -> Traits:

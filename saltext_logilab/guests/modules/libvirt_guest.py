@@ -232,7 +232,7 @@ def traits() -> dict[str, dict[str, Any]]:
 
     :return: for each ``uuid``, ``passthrough`` (the number of devices of the host that it holds), ``local`` (disks that
         this host alone has), ``declared`` (whether disks lie in one of the folders that are configured as ``shared``),
-        ``machine``, ``architecture``, ``accelerator`` and ``cpu`` (XML).
+        ``machine``, ``architecture``, ``accelerator``, ``cpu`` (XML) and ``snapshots`` (their number).
     :raises CommandExecutionError: libvirt does not answer.
 
     CLI Example:

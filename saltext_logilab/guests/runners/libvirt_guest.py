@@ -236,8 +236,8 @@ def evacuate(
     :param test: only show the plan.
     :return: with ``test`` the ``moves`` (``guest``, ``source``, ``target``), else what is ``done``, has ``failed``
         (why) and is ``left``. In both cases ``stuck``: the guests that cannot move, with the reason (a device of the
-        host, a local disk, no host with the room or the processor), and ``problems``: hosts that take no part. The
-        exit code is 1 unless all guests can move or have moved.
+        host, a snapshot, a local disk, no host with the room or the processor), and ``problems``: hosts that take no
+        part. The exit code is 1 unless all guests can move or have moved.
 
     CLI Example:
 

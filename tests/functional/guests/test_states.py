@@ -262,6 +262,7 @@ def test_a_snapshot_is_taken_once(rig: Rig) -> None:
     assert "before" in run("qemu-img", "snapshot", "-U", "-l", rig.disk)
     again = snapshotted(name=rig.name, snapshot="before")
     assert (again.result, again.changes) == (True, {}), again.comment
+    assert rig.loaders.modules.libvirt_guest.traits()[rig.name]["snapshots"] == 1
     rig.virsh(rig.host, "snapshot-delete", rig.name, "before")
     assert rig.ended(rig.start("backup", rig.name, checkpoint="point"))["state"] == "done"
     for told, sentence in (

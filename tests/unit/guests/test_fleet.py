@@ -148,3 +148,9 @@ def test_a_device_of_the_host_holds_a_guest() -> None:
     """A guest with a host device cannot leave."""
     traits = portability.of(XML.format("<hostdev mode='subsystem' type='pci'/>"), MOUNTS, (), set())
     assert traits.obstacle() == "it holds 1 devices of its host"
+
+
+def test_snapshots_hold_a_guest() -> None:
+    """libvirt moves no guest that has some."""
+    traits = portability.read({**TRAITS, "uuid": "1", "snapshots": 2})
+    assert traits.obstacle() == "it has 2 snapshots, which libvirt does not move"
