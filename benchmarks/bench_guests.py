@@ -1,5 +1,5 @@
 """
-Guests: what an inventory of 1,001 guests that are off costs, in calls to libvirtd and in CPU.
+Guests: what an inventory of 1,001 guests that are off costs, in calls and in CPU, and how soon a task answers.
 
 A private libvirtd; the peer, saltext-virt, is installed beside for the run and asks the same daemon. Calls are those
 that libvirt's client logs, in a run of its own; CPU is that of the calling process, of the programs that it starts, and
@@ -33,23 +33,44 @@ DOMAIN = """
 </domain>
 """
 
-# Prints the CPU seconds of the call in this process and in its children. The peer is installed in the folder.
-CALL = """
-import json, os, sys
+COPIED = """
+<domain type='qemu'>
+  <name>copied</name><memory unit='MiB'>64</memory><vcpu>1</vcpu><os><type arch='x86_64' machine='pc'>hvm</type></os>
+  <devices>
+    <disk type='file'><driver type='qcow2'/><source file='{path}'/><target dev='vda' bus='virtio'/></disk>
+  </devices>
+</domain>
+"""
+
+# The functions of a minion of the host at hand. The peer is installed in the folder.
+FUNCTIONS = """
+import json, os, sys, time
 folder, uri, function = sys.argv[1:]
 sys.path.append(os.path.join(folder, "peer"))
 import salt.config, salt.loader
 opts = dict(salt.config.DEFAULT_MINION_OPTS, id="bench", file_client="local", grains={})
 opts |= {"virt": {"connection": {"uri": uri}}, "logilab": {"guests": {"uri": uri}}}
 root = os.path.join(folder, "salt")
-opts |= {"root_dir": root, "cachedir": f"{root}/cache", "pki_dir": f"{root}/pki"}
+opts |= {"root_dir": root, "cachedir": f"{root}/cache", "pki_dir": f"{root}/pki", "conf_file": f"{root}/minion"}
 opts["extension_modules"] = f"{root}/extmods"
 functions = salt.loader.minion_mods(opts)
 call = functions[function]
+"""
+
+# Prints the CPU seconds of the call in this process and in its children.
+CALL = f"""{FUNCTIONS}
 before = os.times()
 found = len(call())
 after = os.times()
 print(json.dumps([found, *[sum(after[i:i + 2]) - sum(before[i:i + 2]) for i in (0, 2)]]))
+"""
+
+# Prints the seconds after which a task has answered with its id, and how it ended.
+TASK = f"""{FUNCTIONS}
+begun = time.monotonic()
+task = call("copied", "vda", "bench")
+took = time.monotonic() - begun
+print(json.dumps([took, functions["libvirt_task.wait"](task, 60)["state"]]))
 """
 
 
@@ -90,6 +111,22 @@ def define(host: LibvirtHost) -> None:
     link.close()
 
 
+def answer_time(host: LibvirtHost, folder: Path) -> float:
+    """Return the seconds after which the copy of a disk has answered with its task's id, inside the module."""
+    link, pool = host.open(), folder / "pool"
+    pool.mkdir()
+    xml = f"<pool type='dir'><name>bench</name><target><path>{pool}</path></target></pool>"
+    volume = "<volume><name>a</name><capacity unit='MiB'>64</capacity><target><format type='qcow2'/></target></volume>"
+    path = link.storagePoolCreateXML(xml).createXML(volume).path()
+    link.createXML(COPIED.format(path=path), libvirt.VIR_DOMAIN_START_PAUSED)
+    command = [sys.executable, "-W", "ignore", "-c", TASK, str(folder), host.uri, "libvirt_task.copy_disk"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    took, state = json.loads(done.stdout.splitlines()[-1])
+    if state != "done":
+        raise RuntimeError(f"the copy ended as {state}")
+    return float(took)
+
+
 def rows() -> list[Row]:
     """Measure the inventory with and without XML, and the peer's."""
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
@@ -103,6 +140,7 @@ def rows() -> list[Row]:
             define(host)
             info, stats = cost(host, folder, "libvirt_guest.info"), cost(host, folder, "libvirt_guest.stats")
             peer = cost(host, folder, "virt.vm_info")
+            answer = answer_time(host, folder)
         finally:
             host.stop()
     theirs = f"virt.vm_info: {peer.calls} calls, {peer.cpu:.2f} s"
@@ -111,4 +149,5 @@ def rows() -> list[Row]:
         Row("calls of libvirt_guest.stats", stats.calls, "calls", theirs, 6),
         Row("CPU of libvirt_guest.info", info.cpu, "s", theirs, 0.25),
         Row("CPU of the peer, of ours", peer.cpu / info.cpu, "times", theirs, 50, at_least=True),
+        Row("answer of a task, with its id", answer, "s", "virt.migrate answers when it is over", 1),
     ]

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 from saltext_logilab.guests import connection
 from saltext_logilab.guests.connection import Connection
-
-MIB = 1024 * 1024
+from saltext_logilab.guests.sizes import MIB
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,11 @@ from typing import Any
 
 from saltext_logilab.guests import connection
 from saltext_logilab.guests.connection import Connection, Domain
-from saltext_logilab.guests.definition import Definition, parse
+from saltext_logilab.guests.definition import Definition, Disk, parse
+from saltext_logilab.guests.sizes import KIB
 
-KIB = 1024
-STATES = ("no state", "running", "blocked", "paused", "shutting down", "shut off", "crashed", "suspended")
+OFF, CRASHED = "shut off", "crashed"
+STATES = ("no state", "running", "blocked", "paused", "shutting down", OFF, CRASHED, "suspended")
 COUNTED = ("rd.reqs", "rd.bytes", "wr.reqs", "wr.bytes", "allocation", "capacity", "physical")
 CARRIED = ("rx.bytes", "rx.pkts", "rx.errs", "rx.drop", "tx.bytes", "tx.pkts", "tx.errs", "tx.drop")
 
@@ -94,6 +95,11 @@ def _description(domain: Domain) -> str | None:
         if err.get_error_code() != connection.libvirt.VIR_ERR_NO_DOMAIN:
             raise
         return None
+
+
+def disks(domain: Domain) -> tuple[Disk, ...]:
+    """Return the disks of one guest, as it runs where it runs."""
+    return parse(domain.XMLDesc()).disks
 
 
 def autostarted(link: Connection) -> set[str]:

@@ -1,4 +1,4 @@
-"""What a minion's configuration says of this area: the mapping ``logilab: {guests: …}``."""
+"""What the configuration of minions and masters says of this area: the mapping ``logilab: {guests: …}``."""
 
 from __future__ import annotations
 
@@ -9,9 +9,12 @@ from typing import Any
 
 from saltext_logilab import settings
 from saltext_logilab.errors import ConfigurationError
+from saltext_logilab.guests.placement import STRATEGIES, Rules
+from saltext_logilab.guests.sizes import MIB
 
 AREA = "guests"
 URI = "qemu:///system"
+PLACEMENT = "placement"
 
 
 @dataclass(frozen=True)
@@ -22,11 +25,17 @@ class GuestsSettings:
     :param uri: where libvirt listens.
     :param folder: where the tasks are kept.
     :param progress_interval: seconds between two progress events of one task, at least.
+    :param reach: this host's libvirt as other hosts reach it; empty where no guest shall come here by a plan.
+    :param transport: the migration URI at which this host takes the memory of guests; empty for libvirt's choice.
+    :param shared: folders that all hosts share although nothing shows it.
     """
 
     uri: str
     folder: Path
     progress_interval: float
+    reach: str
+    transport: str
+    shared: tuple[str, ...]
 
 
 def read(opts: Mapping[str, Any]) -> GuestsSettings:
@@ -38,9 +47,36 @@ def read(opts: Mapping[str, Any]) -> GuestsSettings:
     section = settings.area(opts, AREA)
     uri = section.take("uri", str, URI)
     interval = section.take("progress_interval", float, 5.0)
+    reach, transport = section.take("reach", str, ""), section.take("transport", str, "")
+    shared = tuple(map(str, section.take("shared", list, [])))
+    section.sub(PLACEMENT)  # a master's; one file may serve both
     section.done()
-    if "://" not in uri:
-        raise ConfigurationError(f"{section.path}:uri must be a libvirt URI such as {URI}, not {uri!r}")
+    for key, value in (("uri", uri), ("reach", reach or URI), ("transport", transport or URI)):
+        if "://" not in value:
+            raise ConfigurationError(f"{section.path}:{key} must be a URI such as {URI}, not {value!r}")
+    if wrong := [one for one in shared if not one.startswith("/")]:
+        raise ConfigurationError(f"{section.path}:shared must be absolute paths, not {wrong[0]!r}")
     if interval < 1:
         raise ConfigurationError(f"{section.path}:progress_interval must be at least 1 second, not {interval:g}")
-    return GuestsSettings(uri, settings.state_dir(opts, AREA), interval)
+    return GuestsSettings(uri, settings.state_dir(opts, AREA), interval, reach, transport, shared)
+
+
+def read_rules(opts: Mapping[str, Any]) -> Rules:
+    """
+    Read what a master's ``opts`` say of placement.
+
+    :raises ConfigurationError: a key is unknown, of the wrong type or of an impossible value.
+    """
+    section = settings.area(opts, AREA).sub(PLACEMENT)
+    reserve = section.take("reserve_memory_mib", int, Rules.reserve // MIB)
+    overcommit = section.take("overcommit", float, Rules.overcommit)
+    strategy = section.take("strategy", str, Rules.strategy)
+    groups = section.take("apart", list, [])
+    section.done()
+    if strategy not in STRATEGIES:
+        raise ConfigurationError(f"{section.path}:strategy must be one of {', '.join(STRATEGIES)}, not {strategy!r}")
+    if reserve < 0 or overcommit <= 0:
+        raise ConfigurationError(f"{section.path}: reserve_memory_mib is at least 0, and overcommit more than 0")
+    if not all(isinstance(group, list) and all(isinstance(one, str) for one in group) for group in groups):
+        raise ConfigurationError(f"{section.path}:apart must be lists of names or patterns, not {groups!r}")
+    return Rules(reserve * MIB, overcommit, tuple(tuple(group) for group in groups), strategy)

@@ -11,11 +11,12 @@ from typing import Any
 from saltext_logilab.errors import WireError
 from saltext_logilab.guests import inventory
 from saltext_logilab.guests.connection import Connection
-from saltext_logilab.guests.host import MIB, version
+from saltext_logilab.guests.host import version
+from saltext_logilab.guests.placement import Load, Room
+from saltext_logilab.guests.sizes import GIB, MIB
 
-GIB = 1024 * MIB
 ROW = (str, str, int, int)
-HOST = {"cpus": int, "memory": int, "free": int, "libvirt": str, "hypervisor": str}
+HOST = {"cpus": int, "memory": int, "free": int, "libvirt": str, "hypervisor": str, "reach": str, "transport": str}
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,15 @@ class Summary:
     guests: Mapping[str, Row]
 
 
-def make(link: Connection, clock: Callable[[], float] = time.time) -> dict[str, Any]:
-    """Return the summary of the host behind ``link`` as plain data; the number of guests costs no further call."""
+def make(
+    link: Connection, reach: str = "", transport: str = "", clock: Callable[[], float] = time.time
+) -> dict[str, Any]:
+    """
+    Return the summary of the host behind ``link`` as plain data; the number of guests costs no further call.
+
+    :param reach: where other hosts reach its libvirt.
+    :param transport: where it takes the memory of guests that come.
+    """
     memory_mib, cpus = link.getInfo()[1:3]
     return {
         "at": int(clock()),
@@ -48,6 +56,8 @@ def make(link: Connection, clock: Callable[[], float] = time.time) -> dict[str, 
             "free": link.getFreeMemory(),
             "libvirt": version(link.getLibVersion()),
             "hypervisor": version(link.getVersion()),
+            "reach": reach,
+            "transport": transport,
         },
         "guests": {one.name: [one.uuid, one.state, one.vcpus, one.memory] for one in inventory.guests(link)},
     }
@@ -75,6 +85,16 @@ def _typed(value: object, kind: type) -> Any:
     if type(value) is not kind:
         raise TypeError(f"{value!r:.100} is no {kind.__name__}")
     return value
+
+
+def room(name: str, summary: Summary) -> Room:
+    """Return the host for placement, with the guests that are not off."""
+    burdens = {
+        guest: Load(guest, row.vcpus, row.memory)
+        for guest, row in summary.guests.items()
+        if row.state not in (inventory.OFF, inventory.CRASHED)
+    }
+    return Room(name, summary.host["cpus"], summary.host["memory"], burdens)
 
 
 def mermaid(fleet: Mapping[str, Summary]) -> str:

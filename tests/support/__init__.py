@@ -14,6 +14,7 @@ test's own, to kill and to configure.
 ``tiny_guest``                                                      a guest that boots in seconds without KVM
 ``watch()``                                                         the registry of ports, as the engine keeps it
 ``rig``, ``traveller``, ``make_rig()``, ``virsh()``                 guests with disks to work on, and their witness
+``slow_convert``                                                    a qemu-img that takes longer than any test
 ``etcd_server``, ``new_etcd_server()``                              an etcd
 ``postgresql_server``, ``new_postgresql_server()``                  a PostgreSQL
 ``tcp_relay()``                                                     a bad network

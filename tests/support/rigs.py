@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import re
@@ -15,6 +16,7 @@ import psutil
 import pytest
 from saltfactories.utils.functional import Loaders
 
+from saltext_logilab.guests import backups
 from saltext_logilab.guests.tasks import launch
 from tests.support.guests import TinyGuest
 from tests.support.libvirt import LibvirtHost
@@ -68,6 +70,11 @@ class Rig:
 
         return wait_until(moving, PATIENCE, "progress")
 
+    def hurry(self) -> None:
+        """Let the copy that goes on, if there is one, go as fast as it can."""
+        with contextlib.suppress(RuntimeError):  # it has ended
+            self.virsh(self.host, "blockjob", self.name, "vda", "--bandwidth", "1000")
+
     @property
     def tasks(self) -> list[dict[str, Any]]:
         """The tasks of the guest that are known."""
@@ -80,8 +87,8 @@ class Rig:
 
     @property
     def made(self) -> list[str]:
-        """The volumes in the pool, by the directory itself."""
-        return sorted(path.name for path in self.pool.iterdir())
+        """The volumes in the pool, and drafts of backups, by the directory itself."""
+        return sorted(path.name for path in self.pool.iterdir() if not path.name.endswith(backups.SUFFIX))
 
     @property
     def untouched(self) -> tuple[str, str, str, list[str], str]:
@@ -166,12 +173,14 @@ def loaders_of(new_loaders: Callable[..., Loaders]) -> Callable[..., Loaders]:
 def make_rig(
     loaders_of: Callable[..., Loaders], tiny_guest: TinyGuest, daemon_root: Path, virsh: Callable[..., str]
 ) -> Iterator[Callable[..., Rig]]:
-    """Return a maker of rigs: ``make_rig(host, paused=False, pool=folder)``."""
+    """Return a maker of rigs: ``make_rig(host, paused=False, pool=folder)``; its files lie below ``root``."""
     made: list[Rig] = []
 
-    def make(host: LibvirtHost, *, paused: bool = True, pool: Path | None = None) -> Rig:
-        name = f"g{secrets.token_hex(3)}"
-        folder = daemon_root / name
+    def make(
+        host: LibvirtHost, *, paused: bool = True, pool: Path | None = None, name: str = "", root: Path = daemon_root
+    ) -> Rig:
+        name = name or f"g{secrets.token_hex(3)}"
+        folder = root / name
         volumes = pool or folder / "pool"
         folder.mkdir()
         volumes.mkdir(exist_ok=True)
@@ -211,3 +220,12 @@ def traveller(
     yield made
     for host in (libvirt_host, other_libvirt_host):
         end_guest(host, made)
+
+
+@pytest.fixture
+def slow_convert(rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ARG001 - made before
+    """Let a conversion by qemu-img take longer than any test; all else is done."""
+    real = program("qemu-img", "qemu-utils")
+    (tmp_path / "qemu-img").write_text(f'#!/bin/sh\n[ "$1" != convert ] || exec sleep 600\nexec {real} "$@"\n')
+    (tmp_path / "qemu-img").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")

@@ -20,15 +20,17 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 
 from saltext_logilab.errors import LogilabError
-from saltext_logilab.guests import connection, inventory
+from saltext_logilab.guests import connection, inventory, portability
 from saltext_logilab.guests import host as hosts
 from saltext_logilab.guests import settings as guests_settings
 from saltext_logilab.guests import summary as summaries
+from saltext_logilab.guests.sizes import KIB
 
 if TYPE_CHECKING:
     __opts__: dict[str, Any]
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 __func_alias__ = {"list_": "list"}
 
 SOURCES = ("lease", "agent", "arp")
+MOUNTS = Path("/proc/self/mounts")
 
 
 @contextlib.contextmanager
@@ -111,7 +114,7 @@ def stats(name: str | None = None) -> dict[str, dict[str, Any]]:
             "state": one.state,
             "cpu_time": one.stats.get("cpu.time"),
             "memory": one.memory,
-            "resident": one.stats["balloon.rss"] * inventory.KIB if "balloon.rss" in one.stats else None,
+            "resident": one.stats["balloon.rss"] * KIB if "balloon.rss" in one.stats else None,
             "disks": inventory.numbered(one.stats, "block", inventory.COUNTED),
             "interfaces": inventory.numbered(one.stats, "net", inventory.CARRIED),
         }
@@ -219,7 +222,48 @@ def summary() -> dict[str, Any]:
         salt kvm1 libvirt_guest.summary
     """
     with _opened() as link:
-        return summaries.make(link)
+        settings = guests_settings.read(__opts__)
+        return summaries.make(link, settings.reach, settings.transport)
+
+
+def traits() -> dict[str, dict[str, Any]]:
+    """
+    Return what decides where the running guests of this host can go; the runner ``libvirt_guest.evacuate`` asks it.
+
+    :return: for each ``uuid``, ``passthrough`` (the number of devices of the host that it holds), ``local`` (disks that
+        this host alone has), ``declared`` (whether disks lie in one of the folders that are configured as ``shared``),
+        ``machine``, ``architecture``, ``accelerator``, ``cpu`` (XML) and ``snapshots`` (their number).
+    :raises CommandExecutionError: libvirt does not answer.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt kvm1 libvirt_guest.traits
+    """
+    with _opened() as link:
+        return portability.traits(link, MOUNTS.read_text(encoding="utf-8"), guests_settings.read(__opts__).shared)
+
+
+def refuses(guests: dict[str, dict[str, Any]]) -> dict[str, str]:
+    """
+    Return which guests of another host this one cannot have, with the reason: name, machine type, processor.
+
+    :param guests: what :func:`traits` tells of them there.
+    :raises CommandExecutionError: libvirt does not answer.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt kvm2 libvirt_guest.refuses "$(salt kvm1 libvirt_guest.traits --out=json --static | jq -c .kvm1)"
+    """
+    try:
+        wanted = {str(name): vars(portability.read(one)) for name, one in guests.items()}
+    except (AttributeError, KeyError, TypeError) as err:
+        raise SaltInvocationError(f"guests must be what libvirt_guest.traits returns: {err}") from err
+    with _opened(readonly=False) as link:  # libvirt wants it so
+        return portability.problems(link, wanted)
 
 
 SIZES = ("capacity", "allocation", "physical")

@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from salt.exceptions import CommandExecutionError, SaltInvocationError
@@ -33,14 +34,23 @@ from saltext_logilab.errors import LogilabError
 from saltext_logilab.guests import connection
 from saltext_logilab.guests import settings as guests_settings
 from saltext_logilab.guests.tasks import backup as backups
+from saltext_logilab.guests.tasks import clone as clones
+from saltext_logilab.guests.tasks import convert as conversions
 from saltext_logilab.guests.tasks import copy_disk as copies
-from saltext_logilab.guests.tasks import launch, limits
+from saltext_logilab.guests.tasks import desk as desks
+from saltext_logilab.guests.tasks import limits
 from saltext_logilab.guests.tasks import migrate as migrations
+from saltext_logilab.guests.tasks import resize as growths
+from saltext_logilab.guests.tasks import restore as restores
+from saltext_logilab.guests.tasks import snapshot as snapshots
+from saltext_logilab.guests.tasks import verify as verifications
 from saltext_logilab.guests.tasks.desk import Desk
-from saltext_logilab.guests.tasks.records import ACTIVE, ENDED, Order, Records
+from saltext_logilab.guests.tasks.records import ACTIVE, ENDED, Order
 
 if TYPE_CHECKING:
     __opts__: dict[str, Any]
+
+VERIFY_STALL = 3600.0  # seconds that the check of one image may take
 
 __func_alias__ = {"list_": "list"}
 
@@ -49,13 +59,8 @@ __func_alias__ = {"list_": "list"}
 def _desk() -> Iterator[Desk]:
     """Give the tasks of this host; what goes wrong becomes Salt's error."""
     try:
-        settings = guests_settings.read(__opts__)
-        events = ("--minion", str(__opts__["conf_file"]), "--interval", str(settings.progress_interval))
-        records = Records(settings.folder)
-        try:
-            yield Desk(records, launch.here(settings.folder, events))
-        finally:
-            records.close()
+        with desks.opened(guests_settings.read(__opts__), Path(__opts__["conf_file"])) as desk:
+            yield desk
     except LogilabError as err:
         raise CommandExecutionError(str(err)) from err
 
@@ -69,11 +74,10 @@ def _start(kind: str, guest: str, check: Callable[[Any], dict[str, Any]], policy
         return desk.start(Order(kind, str(guest), uri, spec), policy)
 
 
-def copy_disk(  # noqa: PLR0913 - people name them
+def copy_disk(
     name: str,
     disk: str,
     pool: str,
-    *,
     pivot: bool = False,
     bandwidth: int = 0,
     stall: float = limits.STALL,
@@ -105,12 +109,12 @@ def copy_disk(  # noqa: PLR0913 - people name them
     return _start("copy_disk", name, lambda link: copies.check(link, name, str(disk), str(pool), options), policy)
 
 
-def backup(  # noqa: PLR0913 - people name them
+def backup(
     name: str,
     pool: str,
-    *,
     checkpoint: str | None = None,
     since: str | None = None,
+    incremental: bool = False,
     stall: float = limits.STALL,
     seconds_per_gib: float = limits.SECONDS_PER_GIB,
 ) -> str:
@@ -123,7 +127,9 @@ def backup(  # noqa: PLR0913 - people name them
     :param name: the guest.
     :param pool: the storage pool for the backup (its volumes are files).
     :param checkpoint: make a checkpoint of this name, so that a later backup can go on from here.
-    :param since: copy only what has changed since the checkpoint of this name.
+    :param since: copy only what has changed since the checkpoint of this name, of which the pool has a backup.
+    :param incremental: copy only what has changed since the newest backup in the pool, with a checkpoint for the next;
+        a full one where there is none, or where the disks have no checkpoints (raw ones).
     :param stall: give up after so many seconds without progress; 0 for never.
     :param seconds_per_gib: give up when it takes longer than this for each GiB; 0 for never.
     :raises CommandExecutionError: guest, disks, pool or checkpoints do not allow it, or the guest has a task already.
@@ -134,15 +140,186 @@ def backup(  # noqa: PLR0913 - people name them
 
         salt kvm1 libvirt_task.backup web backups checkpoint=monday
         salt kvm1 libvirt_task.backup web backups checkpoint=tuesday since=monday
+        salt kvm1 libvirt_task.backup web backups incremental=True
     """
     policy = limits.Limits(stall, seconds_per_gib)
-    return _start("backup", name, lambda link: backups.check(link, name, str(pool), checkpoint, since), policy)
+    if incremental and (checkpoint or since):
+        raise SaltInvocationError("incremental chooses checkpoint and since by itself")
+    wish = backups.Wish(checkpoint, since, bool(incremental))
+    return _start("backup", name, lambda link: backups.check(link, name, str(pool), wish), policy)
 
 
-def migrate(  # noqa: PLR0913 - people name them
+def restore(
+    backup: str,
+    name: str,
+    pool: str,
+    target: str | None = None,
+    stall: float = limits.STALL,
+    seconds_per_gib: float = limits.SECONDS_PER_GIB,
+) -> str:
+    """
+    Restore a backup as a new guest, and return the id of the task.
+
+    The guest gets the name, a UUID and MACs of its own; it is defined, and not started. Its disks stand alone: they
+    need the backup no more. Passwords of its definition are not in the backup. If the task does not come to its end,
+    nothing of the guest is left.
+
+    :param backup: the backup's name (``libvirt_backup.list``).
+    :param name: what the new guest is called.
+    :param pool: the pool with the backups.
+    :param target: the pool for the new disks (its volumes are files); by default the same.
+    :param stall: give up after so many seconds without progress; 0 for never.
+    :param seconds_per_gib: give up when it takes longer than this for each GiB; 0 for never.
+    :raises CommandExecutionError: there is no such backup or pool, an image is gone or not what it has to be, there is
+        no room, or there is such a guest already.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt kvm1 libvirt_task.restore 20261123T101500-1a2b3c4d web-restored backups target=default
+    """
+    told = (str(pool), str(backup), str(name), str(target or pool))
+    return _start("restore", name, lambda link: restores.check(link, *told), limits.Limits(stall, seconds_per_gib))
+
+
+def verify(backup: str, pool: str, seconds: float = 20, timeout: float = 300) -> str:
+    """
+    Verify a backup, and return the id of the task: its images are whole, and a guest starts from them.
+
+    The guest for that has another name, no network cards, and images of its own for what it writes; it is destroyed in
+    the end. Either its agent answers, or it runs on for some seconds and has read from its disks. The backup itself is
+    not changed, but for the note in its manifest when it was verified.
+
+    :param backup: the backup's name (``libvirt_backup.list``).
+    :param pool: the pool with the backups.
+    :param seconds: how long a guest has to run whose agent does not answer.
+    :param timeout: seconds that the guest has for all of it.
+    :raises CommandExecutionError: there is no such backup or pool, an image is gone or not what it has to be, or the
+        guest whose backup it is has a task already.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt kvm1 libvirt_task.verify 20261123T101500-1a2b3c4d backups seconds=60
+    """
+    with _desk() as desk:
+        uri = guests_settings.read(__opts__).uri
+        with connection.opened(uri) as link:
+            guest, spec = verifications.check(link, str(pool), str(backup))
+        spec |= {"seconds": limits.number("seconds", seconds), "timeout": limits.number("timeout", timeout)}
+        return desk.start(Order("verify", guest, uri, spec), limits.Limits(VERIFY_STALL, 0))
+
+
+def snapshot(name: str, snapshot: str, description: str | None = None) -> str:
+    """
+    Take a snapshot inside the images of a guest, with the memory of one that runs, and return the id of the task.
+
+    A running guest pauses while its memory is saved. It cannot be called off, and makes no progress that could be seen.
+
+    :param name: the guest; its disks are of the format qcow2, and it has no checkpoints of backups.
+    :param snapshot: what the snapshot is called.
+    :param description: a line for people.
+    :raises CommandExecutionError: the guest does not allow it, has such a snapshot, or has a task already.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt kvm1 libvirt_task.snapshot web before-upgrade
+    """
+    told = (name, str(snapshot), description and str(description))
+    return _start("snapshot", name, lambda link: snapshots.check(link, *told), limits.Limits(0, 0))
+
+
+def clone(
+    name: str,
+    clone: str,
+    pool: str,
+    stall: float = limits.STALL,
+    seconds_per_gib: float = limits.SECONDS_PER_GIB,
+) -> str:
+    """
+    Make a new guest that is like another one, and return the id of the task.
+
+    The new guest gets name, UUID and MACs of its own, and disks that stand alone; it is defined, and not started. What
+    the system in the guest calls itself stays as it was. If the task does not come to its end, nothing of it is left.
+
+    :param name: the guest; it is off, and stays so until the task has ended.
+    :param clone: what the new guest is called.
+    :param pool: the pool for its disks (its volumes are files).
+    :param stall: give up after so many seconds without progress; 0 for never.
+    :param seconds_per_gib: give up when it takes longer than this for each GiB; 0 for never.
+    :raises CommandExecutionError: the guest runs or has a task, there is such a guest, a disk cannot be copied or lies
+        in no pool, or there is no room.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt kvm1 libvirt_task.clone template web2 default
+    """
+    policy = limits.Limits(stall, seconds_per_gib)
+    return _start("clone", name, lambda link: clones.check(link, name, str(clone), str(pool)), policy)
+
+
+def convert(
+    pool: str,
+    volume: str,
+    name: str,
+    format: str = "qcow2",  # noqa: A002 - people type it
+    target: str | None = None,
+    stall: float = limits.STALL,
+    seconds_per_gib: float = limits.SECONDS_PER_GIB,
+) -> str:
+    """
+    Copy a volume that no running guest has into a new one of another format or in another pool; return the task's id.
+
+    :param pool: the pool of the volume.
+    :param volume: the volume; what it stands on is taken in.
+    :param name: what the new volume is called; it appears when it is whole.
+    :param format: ``qcow2`` or ``raw``.
+    :param target: the pool for it (its volumes are files); by default the same.
+    :param stall: give up after so many seconds without progress; 0 for never.
+    :param seconds_per_gib: give up when it takes longer than this for each GiB; 0 for never.
+    :raises CommandExecutionError: there is no such volume or pool, the new volume is there already, a running guest has
+        the old one, what it stands on lies in no pool, or there is no room.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt kvm1 libvirt_task.convert default web-vda.qcow2 web-vda.raw format=raw target=fast
+    """
+    told = (str(pool), str(volume), str(target or pool), {"name": str(name), "format": str(format)})
+    policy = limits.Limits(stall, seconds_per_gib)
+    return _start("convert", f"{pool}/{volume}", lambda link: conversions.check(link, *told), policy)
+
+
+def resize_disk(name: str, disk: str, size_gib: float) -> str:
+    """
+    Let a disk of a guest grow, while it runs or is off, and return the id of the task; no disk is made smaller.
+
+    :param name: the guest.
+    :param disk: the disk's target, such as ``vda``.
+    :param size_gib: what it shall hold.
+    :raises CommandExecutionError: there is no such guest or disk, it has that size or a larger one, or the guest has a
+        task already.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt kvm1 libvirt_task.resize_disk web vda 40
+    """
+    check = limits.number("size_gib", size_gib)
+    return _start("resize_disk", name, lambda link: growths.check(link, name, str(disk), check), limits.Limits())
+
+
+def migrate(
     name: str,
     to: str,
-    *,
     transport: str | None = None,
     bandwidth: int = 0,
     unsafe: bool = False,

@@ -6,40 +6,65 @@ The copy is that of the moment of its begin. The job lives in qemu: it survives 
 
 from __future__ import annotations
 
+import time
+from dataclasses import dataclass
 from xml.sax.saxutils import escape, quoteattr
 
 from saltext_logilab.errors import RefusedError
-from saltext_logilab.guests import connection, definition
+from saltext_logilab.guests import backups, connection, definition, storage
 from saltext_logilab.guests.connection import Connection, Domain
 from saltext_logilab.guests.tasks import operation
 from saltext_logilab.guests.tasks.operation import Operation, Phase, Seen
 from saltext_logilab.guests.tasks.records import Task
 
 
-def check(link: Connection, guest: str, pool: str, checkpoint: str | None, since: str | None) -> dict[str, object]:
+@dataclass(frozen=True)
+class Wish:
     """
-    Return the spec of a backup of all disks that the guest can write.
+    Where a backup begins, and whether a later one can go on from it.
 
     :param checkpoint: the name of a checkpoint to make, from which a later backup can go on.
     :param since: the name of a checkpoint: only what has changed since is copied.
+    :param incremental: choose both: since the newest backup in the pool from which the guest can go on, if there is
+        one.
+    """
+
+    checkpoint: str | None = None
+    since: str | None = None
+    incremental: bool = False
+
+
+def check(link: Connection, guest: str, pool: str, wish: Wish) -> dict[str, object]:
+    """
+    Return the spec of a backup of all disks that the guest can write.
+
     :raises RefusedError: guest, disks, pool or checkpoints do not allow it.
     """
     found = operation.running(link, guest)
-    operation.file_pool(link, pool)
+    folder = storage.folder(storage.file_pool(link, pool))
     all_disks = definition.parse(found.XMLDesc()).disks
     disks = [one for one in all_disks if one.device == "disk" and one.source and not one.readonly]
     if not disks:
         raise RefusedError(f"the guest {guest!r} has no disk to back up")
     raw = [one.target for one in disks if one.format != "qcow2"]
+    points = {one.getName() for one in found.listAllCheckpoints()}
+    earlier = [one for one in backups.all_in(folder).values() if one.uuid == found.UUIDString()]
+    checkpoint, since = wish.checkpoint, wish.since
+    if wish.incremental and not raw:
+        last = backups.latest_checkpoint(earlier, points)
+        checkpoint = f"backup-{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}"
+        since = last.checkpoint if last else None
     if raw and (checkpoint or since):
         raise RefusedError(f"checkpoints need disks of format qcow2; of {guest!r} these are not: {', '.join(raw)}")
-    points = {one.getName() for one in found.listAllCheckpoints()}
     if checkpoint in points:
         raise RefusedError(f"the guest {guest!r} has a checkpoint {checkpoint!r} already")
     if since is not None and since not in points:
         raise RefusedError(f"the guest {guest!r} has no checkpoint {since!r} (it has {', '.join(points) or 'none'})")
-    targets = [one.target for one in disks]
-    return {"uuid": found.UUIDString(), "disks": targets, "pool": pool, "checkpoint": checkpoint, "since": since}
+    base = next((one.task for one in earlier if since is not None and one.checkpoint == since), None)
+    if since is not None and base is None:
+        raise RefusedError(f"the pool {pool!r} has no backup of {guest!r} with the checkpoint {since!r} to stand on")
+    what = {"uuid": found.UUIDString(), "disks": [one.target for one in disks], "pool": pool, "base": base}
+    return {**what, "checkpoint": checkpoint, "since": since}
 
 
 class Backup(Operation):
@@ -52,7 +77,7 @@ class Backup(Operation):
         names = {disk: f"{task.guest}-{disk}-{task.id}.qcow2" for disk in spec["disks"]}
         self.learn(volumes=names)
         paths = {
-            disk: operation.make_volume(link, spec["pool"], name, guest.blockInfo(disk)[0])
+            disk: storage.make(link, storage.NewVolume(spec["pool"], name, guest.blockInfo(disk)[0]))
             for disk, name in names.items()
         }
         guest.jobStats(known.VIR_DOMAIN_JOB_STATS_COMPLETED)  # forgets how an earlier job ended
@@ -62,6 +87,9 @@ class Backup(Operation):
             point = (
                 f"<domaincheckpoint><name>{escape(spec['checkpoint'])}</name><disks>{every}</disks></domaincheckpoint>"
             )
+        inactive = guest.XMLDesc(known.VIR_DOMAIN_XML_INACTIVE)
+        told = (task.id, task.guest, spec["uuid"], time.time(), inactive, names, spec["checkpoint"], spec["base"])
+        backups.draft(storage.folder(storage.file_pool(link, spec["pool"])), backups.Backup(*told))
         self.learn(begun=True)
         flags = known.VIR_DOMAIN_BACKUP_BEGIN_REUSE_EXTERNAL
         guest.backupBegin(_description(guest, paths, spec["since"]), point, flags)
@@ -83,6 +111,10 @@ class Backup(Operation):
             return Seen(Phase.DONE, None, last.get("disk_processed", 0), last.get("disk_total", 0))
         return Seen(Phase.FAILED, last.get("errmsg") or "libvirt ended the backup")
 
+    def complete(self, link: Connection, task: Task) -> None:
+        """Let the manifest appear: from now on there is such a backup."""
+        backups.publish(storage.folder(storage.file_pool(link, task.spec["pool"])), task.guest, task.id)
+
     def stop(self, link: Connection, task: Task) -> bool:
         """Abort the job."""
         guest = operation.domain(link, task)
@@ -96,8 +128,9 @@ class Backup(Operation):
         guest = operation.domain(link, task)
         if guest is not None and task.spec.get("begun") and task.spec["checkpoint"]:
             _remove_checkpoint(guest, task.spec["checkpoint"])
+        backups.discard(storage.folder(storage.file_pool(link, task.spec["pool"])), task.guest, task.id)
         for name in task.spec.get("volumes", {}).values():
-            operation.remove_volume(link, task.spec["pool"], name)
+            storage.remove(link, task.spec["pool"], name)
 
 
 def _description(guest: Domain, paths: dict[str, str], since: str | None) -> str:

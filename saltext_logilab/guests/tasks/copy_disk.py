@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from xml.sax.saxutils import quoteattr
 
 from saltext_logilab.errors import RefusedError
-from saltext_logilab.guests import connection, definition
+from saltext_logilab.guests import connection, definition, storage
 from saltext_logilab.guests.connection import Connection
 from saltext_logilab.guests.tasks import operation
 from saltext_logilab.guests.tasks.operation import Operation, Phase, Seen
@@ -33,7 +33,7 @@ def check(link: Connection, guest: str, disk: str, pool: str, options: dict[str,
         raise RefusedError(f"{disk!r} of the guest {guest!r} is no disk with data, but a {disks[disk].device}")
     if found.blockJobInfo(disk):
         raise RefusedError(f"the disk {disk!r} of the guest {guest!r} is busy with a block job already")
-    room = operation.room(link, pool)
+    room = storage.room(link, pool)
     size = found.blockInfo(disk)
     if size[1] > room:
         raise RefusedError(f"{disk!r} of {guest!r} takes {size[1]} bytes, the pool {pool!r} has {room}")
@@ -72,7 +72,7 @@ class CopyDisk(Operation):
         guest = operation.running(link, task.guest)
         name = f"{task.guest}-{spec['disk']}-{task.id}.qcow2"  # nobody else's: it holds the task's id
         self.learn(volume=name)
-        path = operation.make_volume(link, spec["pool"], name, guest.blockInfo(spec["disk"])[0])
+        path = storage.make(link, storage.NewVolume(spec["pool"], name, guest.blockInfo(spec["disk"])[0]))
         self.learn(path=path)
         xml = f"<disk type='file'><driver type='qcow2'/><source file={quoteattr(path)}/></disk>"
         flags = known.VIR_DOMAIN_BLOCK_COPY_REUSE_EXT | known.VIR_DOMAIN_BLOCK_COPY_TRANSIENT_JOB
@@ -94,7 +94,7 @@ class CopyDisk(Operation):
             return Seen(Phase.READY if now.ready else Phase.WORKING, None, job.get("cur", 0), job.get("end", 0))
         if task.spec.get("finishing") and not task.spec["pivot"]:
             return Seen(Phase.DONE)
-        room = operation.room(link, task.spec["pool"])
+        room = storage.room(link, task.spec["pool"])
         return Seen(Phase.FAILED, f"the copy ended before it was whole (free in its pool: {room} bytes)")
 
     def finish(self, link: Connection, task: Task) -> None:
@@ -116,4 +116,4 @@ class CopyDisk(Operation):
     def clean(self, link: Connection, task: Task) -> None:
         """Remove the volume."""
         if "volume" in task.spec:
-            operation.remove_volume(link, task.spec["pool"], task.spec["volume"])
+            storage.remove(link, task.spec["pool"], task.spec["volume"])

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from saltext_logilab.errors import LogilabError, RefusedError
-from saltext_logilab.guests.tasks import report
+from saltext_logilab.guests.settings import GuestsSettings
+from saltext_logilab.guests.tasks import launch, report
 from saltext_logilab.guests.tasks.launch import Launcher
 from saltext_logilab.guests.tasks.limits import Limits, number
 from saltext_logilab.guests.tasks.records import Order, Records, Task
@@ -17,6 +20,17 @@ DAY = 86400
 START = 30.0  # seconds that a new worker has to come to life before another one is sent
 SETTLE = 4.0  # seconds that a question waits for a new worker to find out what has become of a task
 PAUSE = 0.1
+
+
+@contextmanager
+def opened(settings: GuestsSettings, minion: Path) -> Iterator[Desk]:
+    """Give the tasks of this host; ``minion`` is its configuration, through which the workers' events go."""
+    records = Records(settings.folder)
+    events = ("--minion", str(minion), "--interval", str(settings.progress_interval))
+    try:
+        yield Desk(records, launch.here(settings.folder, events))
+    finally:
+        records.close()
 
 
 @dataclass(frozen=True)
@@ -35,8 +49,8 @@ class Desk:
         :raises UnavailableError: no worker can be started.
         """
         limits.check()
-        for other in self.records.all():
-            if other.active and (other.uri, other.guest) == (order.uri, order.guest):
+        for other in self._of(order.uri, order.guest):
+            if other.active:
                 self.settle(other.id)
         policy = {"stall": limits.stall, "seconds_per_gib": limits.seconds_per_gib}
         told = replace(order, spec={**order.spec, **policy})
@@ -47,6 +61,24 @@ class Desk:
             self.records.end(task.id, "failed", str(err))
             raise
         return task.id
+
+    def check_idle(self, uri: str, guest: str) -> None:
+        """:raises RefusedError: the guest has a task that has not ended; it is named."""
+        for task in self._of(uri, guest):
+            if task.active:
+                self.settle(task.id)
+                if self.records.get(task.id).active:
+                    raise RefusedError(f"the guest {guest!r} has a task that has not ended: {task.kind} {task.id}")
+
+    def check_here(self, uri: str, guest: str) -> None:
+        """:raises RefusedError: nobody knows whether the guest runs on another host: its migration was lost."""
+        last = next((task for task in self._of(uri, guest) if task.kind == "migrate"), None)
+        if last is not None and last.state == "lost":
+            to = last.spec["to"]
+            raise RefusedError(f"the guest {guest!r} may run at {to}: its migration {last.id} was lost ({last.reason})")
+
+    def _of(self, uri: str, guest: str) -> list[Task]:
+        return [task for task in self.records.all() if (task.uri, task.guest) == (uri, guest)]
 
     def settle(self, name: str | None = None) -> None:
         """

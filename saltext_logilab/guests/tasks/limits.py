@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from saltext_logilab.errors import ConfigurationError
+from saltext_logilab.guests.sizes import GIB
 from saltext_logilab.guests.tasks.records import Task
 
-GIB = 1024**3
 STALL = 150.0
 SECONDS_PER_GIB = 800.0
 

@@ -14,7 +14,7 @@ from typing import Any
 from saltext_logilab.errors import LogilabError, RefusedError, UnavailableError
 from saltext_logilab.guests import connection, definition
 from saltext_logilab.guests.connection import Connection
-from saltext_logilab.guests.host import MIB
+from saltext_logilab.guests.sizes import MIB
 from saltext_logilab.guests.tasks import operation
 from saltext_logilab.guests.tasks.operation import Operation, Phase, Seen
 from saltext_logilab.guests.tasks.records import Task

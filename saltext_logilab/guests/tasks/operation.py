@@ -1,23 +1,16 @@
-"""What every kind of task has in common: how it looks from outside, and the volumes that it makes."""
+"""What every kind of task has in common: how it looks from outside, and the guest that it works on."""
 
 from __future__ import annotations
 
-import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
-from xml.sax.saxutils import escape
 
 from saltext_logilab.errors import RefusedError
 from saltext_logilab.guests import connection
 from saltext_logilab.guests.connection import Connection, Domain
 from saltext_logilab.guests.tasks.records import Task
-
-log = logging.getLogger(__name__)
-
-FILE_POOLS = ("dir", "fs", "netfs")
 
 
 class Phase(Enum):
@@ -67,6 +60,9 @@ class Operation(ABC):
     def clean(self, link: Connection, task: Task) -> None:
         """Remove what it has made, when it has not been done."""
 
+    def complete(self, link: Connection, task: Task) -> None:  # noqa: B027 - most have nothing to add
+        """Add what belongs to a work that is done, before the record says so; it may be called again."""
+
     def finish(self, link: Connection, task: Task) -> None:  # noqa: B027 - most have nothing to finish
         """Finish what is ready."""
 
@@ -92,54 +88,3 @@ def running(link: Connection, guest: str) -> Domain:
     if not found.isActive():
         raise RefusedError(f"the guest {guest!r} does not run, and this work needs a running one")
     return found
-
-
-def file_pool(link: Connection, name: str) -> Any:
-    """
-    Return the pool ``name``, whose volumes are files.
-
-    :raises RefusedError: there is none, it is not active, or its volumes are no files.
-    """
-    known = connection.libvirt
-    pools = {one.name(): one for one in link.listAllStoragePools(known.VIR_CONNECT_LIST_STORAGE_POOLS_ACTIVE)}
-    if name not in pools:
-        raise RefusedError(f"there is no active pool {name!r} (active: {', '.join(sorted(pools)) or 'none'})")
-    if not any(f"<pool type='{kind}'" in pools[name].XMLDesc() for kind in FILE_POOLS):
-        raise RefusedError(f"the volumes of pool {name!r} are no files; kinds that do: {', '.join(FILE_POOLS)}")
-    return pools[name]
-
-
-def room(link: Connection, name: str) -> int:
-    """Return how many bytes are free in the pool ``name``, whose volumes are files."""
-    pool = file_pool(link, name)
-    try:
-        pool.refresh()
-    except connection.libvirt.libvirtError as err:  # somebody makes a volume in it just now
-        log.debug("the pool %s tells what it knew before: %s", name, err)
-    return int(pool.info()[3])
-
-
-def make_volume(link: Connection, pool: str, name: str, capacity: int) -> str:
-    """Make an empty qcow2 volume and return its path."""
-    xml = (
-        f"<volume><name>{escape(name)}</name><capacity>{capacity}</capacity>"
-        "<target><format type='qcow2'/></target></volume>"
-    )
-    return str(link.storagePoolLookupByName(pool).createXML(xml).path())
-
-
-def volume(link: Connection, pool: str, name: str) -> Any | None:
-    """Return a volume, None where there is none."""
-    try:
-        return link.storagePoolLookupByName(pool).storageVolLookupByName(name)
-    except connection.libvirt.libvirtError as err:
-        if err.get_error_code() != connection.libvirt.VIR_ERR_NO_STORAGE_VOL:
-            raise
-        return None
-
-
-def remove_volume(link: Connection, pool: str, name: str) -> None:
-    """Remove a volume; it may not be there."""
-    found = volume(link, pool, name)
-    if found is not None:
-        found.delete()

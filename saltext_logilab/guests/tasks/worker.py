@@ -132,6 +132,11 @@ class Worker:
         """Clean up what was not done, then write down how it ended."""
         task = self.records.get(self.name)
         state, reason = self._ending(task, seen)
+        if state == "done":
+            try:
+                known.complete(link, task)
+            except LogilabError as err:
+                state, reason = "failed", str(err)
         if state != "done":
             reason = self._clean(link, known, task, reason)
         self.records.end(self.name, state, reason)

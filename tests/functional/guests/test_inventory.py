@@ -132,6 +132,14 @@ def test_an_unknown_guest_is_a_sentence(guests: str, ask: Any) -> None:  # noqa:
         ask("info", "nobody")
 
 
+def test_wrong_settings_are_a_sentence(new_loaders: Any) -> None:
+    """A misspelt key names itself; the unit tests have the others."""
+    modules = new_loaders({"logilab": {"guests": {"url": "qemu:///system"}}}).modules
+    for function in (modules.libvirt_guest.list, modules.libvirt_task.list):
+        with pytest.raises(CommandExecutionError, match="did you mean 'uri'"):
+            function()
+
+
 def test_a_missing_daemon_is_a_sentence(new_loaders: Any, tmp_path: Path, quiet_libvirt: None) -> None:  # noqa: ARG001
     """Where no libvirtd listens, the error names the URI."""
     uri = f"qemu+unix:///system?socket={tmp_path}/none"
@@ -147,16 +155,36 @@ def test_a_missing_library_is_a_sentence(ask: Any, monkeypatch: pytest.MonkeyPat
         ask("list")
 
 
+def test_what_decides_where_a_guest_can_go(guests: str, ask: Any, libvirt_host: LibvirtHost) -> None:  # noqa: ARG001
+    """Its local disk, machine and processor; the host itself has it already."""
+    told = ask("traits")
+    assert set(told) == {"seen"}
+    seen = told["seen"]
+    assert [disk.split()[0] for disk in seen["local"]] == ["vda"]
+    assert (seen["machine"][:3], seen["accelerator"], "qemu64" in seen["cpu"]) == ("pc-", "qemu", True)
+    assert ask("refuses", told) == {"seen": "it has a guest of this name or UUID already"}
+
+
 @pytest.mark.parametrize(
-    ("settings", "words"),
+    ("more", "words"),
     [
-        ({"url": "qemu:///system"}, "did you mean 'uri'"),
-        ({"uri": "system"}, "must be a libvirt URI"),
-        ({"progress_interval": 0}, "at least 1 second"),
+        ({}, None),
+        ({"cpu": None}, None),
+        ({"machine": "pc-q35-99.0"}, "it has no machine type pc-q35-99.0"),
+        ({"architecture": "vax"}, "it cannot run vax guests by qemu"),
+        (
+            {"cpu": "<cpu mode='custom'><model>Snowridge-v9</model></cpu>"},
+            "it cannot run the processor model Snowridge-v9",
+        ),
     ],
 )
-def test_wrong_settings_are_sentences(new_loaders: Any, settings: dict[str, Any], words: str) -> None:
-    """A misspelt key or an impossible value names itself."""
-    modules = new_loaders({"logilab": {"guests": settings}}).modules
-    with pytest.raises(CommandExecutionError, match=words):
-        modules.libvirt_guest.list()
+def test_what_a_host_refuses(guests: str, ask: Any, more: dict[str, Any], words: str | None) -> None:  # noqa: ARG001
+    """A guest of another host fits, or the first thing that does not is told."""
+    other = {**ask("traits")["seen"], "uuid": "another", **more}
+    assert ask("refuses", {"other": other}) == ({"other": words} if words else {})
+
+
+def test_traits_that_are_none(ask: Any) -> None:
+    """What no host can have told is refused."""
+    with pytest.raises(SaltInvocationError, match=r"must be what libvirt_guest\.traits returns"):
+        ask("refuses", {"other": {"uuid": "x"}})

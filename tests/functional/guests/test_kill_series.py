@@ -78,6 +78,7 @@ def series(
         task = begin(rig, kind, hosts[1])
         time.sleep(chance.uniform(0, 4))  # the moment of the fault, by chance: nothing is waited for
         strike(rig, task, fault)
+        rig.hurry()
         told = rig.ended(task)
         print(number, kind, fault, told["state"], told["reason"])  # noqa: T201 - read when a series fails
         problems = wrong(rig, kind, told["state"], hosts)

@@ -79,6 +79,7 @@ def test_a_task_survives_its_worker(rig: Rig) -> None:
     told = rig.call("status", task)
     assert told["state"] == "running"
     assert rig.worker(task).pid != first.pid
+    rig.hurry()
     assert rig.ended(task)["state"] == "done"
     (copy,) = rig.made
     assert "identical" in run("qemu-img", "compare", "-U", rig.disk, rig.pool / copy)

@@ -6,6 +6,7 @@ The matrix run does the same with each version of Salt that the package serves.
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 import zipfile
@@ -54,6 +55,17 @@ def test_every_plugin_loads(listed: dict[str, Any]) -> None:
     kinds = {plugin["type"] for plugin in listed["plugins"]}
     wanted = {str(file) for kind, file in plugin_files() if kind in kinds}
     assert {plugin["file"] for plugin in listed["plugins"]} == wanted
+
+
+def test_no_plugin_has_keyword_only_arguments() -> None:
+    """Salt 3006 takes them for arguments that do not exist: it reads the positional ones alone."""
+    found = []
+    for _, file in plugin_files():
+        for source in [file] if file.suffix == ".py" else sorted(file.rglob("*.py")):
+            for one in ast.parse(source.read_text(encoding="utf-8")).body:
+                if isinstance(one, ast.FunctionDef) and not one.name.startswith("_") and one.args.kwonlyargs:
+                    found.append(f"{source.relative_to(ROOT)}: {one.name}")
+    assert found == []
 
 
 @pytest.mark.parametrize("version", ["3006", "3007"])

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import shutil
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,22 +15,38 @@ from saltfactories.cli.salt import Salt
 from saltfactories.daemons.master import SaltMaster
 from saltfactories.daemons.minion import SaltMinion
 
+from tests.support.distribution import ROOT
+from tests.support.documents import Session, Substitution, check_page
 from tests.support.libvirt import LibvirtHost
-from tests.support.rigs import SLOW, Rig
+from tests.support.rigs import SLOW, Rig, end_guest
+from tests.support.salt import QUICK
 from tests.support.waiting import wait_until
 
 PATIENCE = 120
+SUMMARY = "libvirt_guest.summary"
+EVACUATION, BACKUP = "docs/evacuate.md", "docs/back-up-guests.md"
 
 
 @pytest.fixture(scope="module")
-def hypervisor(
-    master: SaltMaster, new_minion: Callable[..., SaltMinion], libvirt_host: LibvirtHost
-) -> Iterator[SaltMinion]:
-    """A running minion of the first host; its key goes with it, for the master serves other tests too."""
-    daemon = new_minion(master, {"logilab": {"guests": {"uri": libvirt_host.uri, "progress_interval": 1}}})
-    with daemon.started():
-        yield daemon
-    master.salt_key_cli().run("--yes", "--delete", daemon.id)
+def hypervisors(
+    master: SaltMaster, libvirt_host: LibvirtHost, other_libvirt_host: LibvirtHost, daemon_root: Path
+) -> Iterator[tuple[SaltMinion, SaltMinion]]:
+    """The minions kvm1 and kvm2 of the two hosts; their keys go with them, for the master serves other tests too."""
+    with contextlib.ExitStack() as stack:
+        made = []
+        for name, host in (("kvm1", libvirt_host), ("kvm2", other_libvirt_host)):
+            guests = {"uri": host.uri, "reach": host.uri, "transport": "tcp://127.0.0.1", "shared": [str(daemon_root)]}
+            own = {**QUICK, "logilab": {"guests": {**guests, "progress_interval": 1}}}
+            daemon = master.salt_minion_daemon(name, overrides={**own, "mine_functions": {SUMMARY: []}})
+            stack.callback(master.salt_key_cli().run, "--yes", "--delete", name)
+            made.append(stack.enter_context(daemon.started()))
+        yield made[0], made[1]
+
+
+@pytest.fixture
+def hypervisor(hypervisors: tuple[SaltMinion, SaltMinion]) -> SaltMinion:
+    """The minion of the first host."""
+    return hypervisors[0]
 
 
 def test_a_task_outlives_its_minion(
@@ -49,6 +68,7 @@ def test_a_task_outlives_its_minion(
         wait_until(lambda: ask("test.ping"), PATIENCE, "the minion")
         told = ask("libvirt_task.status", task)
         assert (told["state"], told["ended"]) == ("running", None), "the copy was too quick for this test"
+        rig.hurry()
         waited = salt_run_cli.run("libvirt_task.wait", hypervisor.id, task, _timeout=PATIENCE)
         assert (waited.returncode, waited.data["state"]) == (0, "done")
         assert bus.get_event(wait=PATIENCE, tag=f"{tag}/ended")["data"]["state"] == "done"
@@ -72,3 +92,109 @@ def test_the_fleet_is_shown_from_the_mine(
     assert "flowchart LR" in picture
     assert f"{rig.name}<br/>paused" in picture
     assert salt_run_cli.run("libvirt_guest.inventory", format="svg").returncode != 0
+
+
+@pytest.fixture
+def guests(
+    make_rig: Callable[..., Rig], libvirt_host: LibvirtHost, other_libvirt_host: LibvirtHost
+) -> Iterator[tuple[Rig, Rig]]:
+    """Two guests, web and db, on the first host; they may end on either."""
+    made = make_rig(libvirt_host, name="web"), make_rig(libvirt_host, name="db")
+    yield made
+    for host in (libvirt_host, other_libvirt_host):
+        for rig in made:
+            end_guest(host, rig)
+
+
+def wrong_on(page: str, master: SaltMaster, *first: Substitution, **places: Callable[[], str]) -> str:
+    """Run the commands of ``page`` on ``master`` and return what is not as the page shows."""
+    run = Substitution(r"sudo (salt|salt-run) (.*)", r"\1 -c {master} -l error \2 2>/dev/null", "a master of the tests")
+    known = {"master": lambda: str(Path(master.config["conf_file"]).parent), **places}
+    session = Session(frozenset(), (*first, run), known)
+    try:
+        return "\n".join(check_page((ROOT / page).read_text(encoding="utf-8"), session))
+    finally:
+        shutil.rmtree(session.home)
+
+
+def test_back_up_without_stopping(
+    *,
+    hypervisor: SaltMinion,
+    make_rig: Callable[..., Rig],
+    master: SaltMaster,
+    libvirt_host: LibvirtHost,
+    salt_cli: Salt,
+    tmp_path: Path,
+) -> None:
+    """A reader who types what the page shows gets what the page shows: backed up, verified, restored, started."""
+
+    def newest(function: str, *words: str) -> str:
+        told = salt_cli.run(f"{function}.list", *words, minion_tgt=hypervisor.id).data
+        return str(told[0]["task"])
+
+    rig = make_rig(libvirt_host, name="web", root=tmp_path)
+    (tmp_path / "backups").mkdir()
+    xml = f"<pool type='dir'><name>backups</name><target><path>{tmp_path}/backups</path></target></pool>"
+    pool = libvirt_host.open().storagePoolCreateXML(xml)
+    command = "salt -c {master} -l error kvm1 libvirt_task."
+    restored = Substitution(
+        r"sudo salt kvm1 libvirt_task\.restore \S+ (.*)", command + r"restore {backup} \1 2>/dev/null", "its real name"
+    )
+    verified = Substitution(
+        r"sudo salt kvm1 libvirt_task\.verify \S+ (.*)",
+        command + r"verify {backup} \1 seconds=1 2>/dev/null",
+        "its real name, and no longer than it has to be",
+    )
+    task = Substitution(
+        r"sudo salt-run libvirt_task\.wait kvm1 \S+",
+        "salt-run -c {master} libvirt_task.wait kvm1 {task} 2>/dev/null",
+        "id",
+    )
+    names = {"backup": lambda: newest("libvirt_backup", "backups"), "task": lambda: newest("libvirt_task")}
+    assert wrong_on(BACKUP, master, restored, verified, task, **names) == ""
+    assert rig.virsh(libvirt_host, "domstate", "web-restored") == "running"
+    for words in (("destroy", "web-restored"), ("undefine", "web-restored")):
+        rig.virsh(libvirt_host, *words)
+    end_guest(libvirt_host, rig)
+    pool.destroy()
+
+
+def test_every_guest_off_this_host(
+    hypervisors: tuple[SaltMinion, SaltMinion],
+    guests: tuple[Rig, Rig],
+    master: SaltMaster,
+    libvirt_host: LibvirtHost,
+    other_libvirt_host: LibvirtHost,
+) -> None:
+    """A reader who types what the page shows gets what the page shows; virsh sees the guests there and not here."""
+    assert all(daemon.is_running() for daemon in hypervisors)
+    assert wrong_on(EVACUATION, master) == ""
+    virsh = guests[0].virsh
+    assert virsh(libvirt_host, "list", "--all", "--name").split() == []
+    assert sorted(virsh(other_libvirt_host, "list", "--name").split()) == ["db", "web"]
+
+
+def test_what_cannot_move_is_named(
+    hypervisors: tuple[SaltMinion, SaltMinion],
+    make_rig: Callable[..., Rig],
+    tmp_path: Path,
+    libvirt_host: LibvirtHost,
+    salt_run_cli: SaltRun,
+) -> None:
+    """A guest whose disk is local is in no plan but for its reason, with exit code 1; so is a host that is none."""
+    assert all(daemon.is_running() for daemon in hypervisors)
+    rig = make_rig(libvirt_host, name="local", root=tmp_path)
+    wanted = f"its disks are local: vda {rig.disk}"
+    for function, words in (("evacuate", ["kvm1"]), ("migrate", ["local", "kvm2"])):
+        done = salt_run_cli.run(f"libvirt_guest.{function}", *words, test=True)
+        assert (done.returncode, done.data["stuck"], done.data["moves"]) == (1, {"local": wanted}, []), done
+    end_guest(libvirt_host, rig)
+    for words in (
+        ["evacuate", "kvm9"],
+        ["migrate", "web", "kvm9"],
+        ["place", "new", "0x"],
+        ["place", "new", "999999999"],
+    ):
+        done = salt_run_cli.run(f"libvirt_guest.{words[0]}", *words[1:])
+        assert done.returncode == 1
+        assert done.data.get("error") or done.data["why"]["kvm1"].startswith("needs 999999999 MiB")

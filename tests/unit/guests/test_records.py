@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from saltext_logilab.errors import ConfigurationError, LogilabError, RefusedError
+from saltext_logilab.guests.sizes import GIB
 from saltext_logilab.guests.tasks import limits
-from saltext_logilab.guests.tasks.limits import GIB, Limits
+from saltext_logilab.guests.tasks.limits import Limits
 from saltext_logilab.guests.tasks.records import Order, Records, Task
 
 ORDER = Order("backup", "web", "qemu:///system", {"pool": "fast"})

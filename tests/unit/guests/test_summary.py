@@ -13,9 +13,10 @@ from saltext_logilab.errors import WireError
 from saltext_logilab.guests import summary
 
 GIB = 1024**3
+REACH = {"reach": "qemu+tls://kvm1/system", "transport": ""}
 TOLD: dict[str, Any] = {
     "at": 100,
-    "host": {"cpus": 8, "memory": 32 * GIB, "free": 12 * GIB, "libvirt": "9.0.0", "hypervisor": "7.2.0"},
+    "host": {"cpus": 8, "memory": 32 * GIB, "free": 12 * GIB, "libvirt": "9.0.0", "hypervisor": "7.2.0", **REACH},
     "guests": {"web": ["uuid-1", "running", 2, 2 * GIB], "db": ["uuid-2", "shut off", 4, 8 * GIB]},
 }
 

@@ -1,0 +1,34 @@
+"""Let a disk of a guest grow, while it runs or is off."""
+
+from __future__ import annotations
+
+from saltext_logilab.errors import RefusedError
+from saltext_logilab.guests import change, connection, wanted
+from saltext_logilab.guests.connection import Connection
+from saltext_logilab.guests.tasks.held import Held
+from saltext_logilab.guests.tasks.records import Task
+
+
+def check(link: Connection, guest: str, disk: str, size_gib: float) -> dict[str, object]:
+    """
+    Return the spec of a growth.
+
+    :raises RefusedError: the guest has no such disk, it has that size already, or would have to become smaller.
+    """
+    found = connection.find(link, guest)
+    want = {"disks": [{"target": disk, "size_gib": size_gib}]}
+    growths = change.plan(link, wanted.read(guest, want)).growths
+    if not growths:
+        raise RefusedError(f"{disk} of the guest {guest!r} has that size already")
+    return {"uuid": found.UUIDString(), "disk": disk, "old": growths[0].old, "new": growths[0].new, "want": want}
+
+
+class ResizeDisk(Held):
+    """A growth; done at once, whatever happens afterwards."""
+
+    def work(self, link: Connection, task: Task) -> None:
+        """Let it grow."""
+        change.apply(link, change.plan(link, wanted.read(task.guest, task.spec["want"])))
+
+    def clean(self, link: Connection, task: Task) -> None:
+        """Leave the disk as it is: larger, or as it was."""

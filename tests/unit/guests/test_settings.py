@@ -1,0 +1,46 @@
+"""What the configuration says of guests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from saltext_logilab.errors import ConfigurationError
+from saltext_logilab.guests import settings
+
+OPTS = {"pki_dir": "/etc/salt/pki/minion"}
+
+
+def test_defaults_and_all_that_can_be_said() -> None:
+    """Nothing has to be said; one file may serve a minion and a master."""
+    told = settings.read(OPTS)
+    assert told == settings.GuestsSettings("qemu:///system", Path("/etc/salt/pki/logilab/guests"), 5.0, "", "", ())
+    said = {"uri": "test:///default", "progress_interval": 2, "reach": "qemu+tls://a/system", "shared": ["/san"]}
+    told = settings.read({**OPTS, "logilab": {"guests": {**said, "placement": {"strategy": "pack"}}}})
+    assert (told.uri, told.progress_interval, told.reach, told.shared) == (
+        "test:///default",
+        2.0,
+        said["reach"],
+        ("/san",),
+    )
+
+
+@pytest.mark.parametrize(
+    ("told", "words"),
+    [
+        ({"url": "qemu:///system"}, "did you mean 'uri'"),
+        ({"uri": "system"}, "uri must be a URI"),
+        ({"progress_interval": 0}, "at least 1 second"),
+        ({"reach": "kvm1"}, "reach must be a URI"),
+        ({"transport": "10.0.0.1"}, "transport must be a URI"),
+        ({"shared": ["san"]}, "shared must be absolute paths"),
+        ({"shared": "/san"}, "shared must be a list"),
+        ({"placement": ["spread"]}, "placement must be a mapping"),
+    ],
+)
+def test_wrong_settings_are_sentences(told: dict[str, Any], words: str) -> None:
+    """A misspelt key or an impossible value names itself."""
+    with pytest.raises(ConfigurationError, match=words):
+        settings.read({**OPTS, "logilab": {"guests": told}})
