@@ -45,8 +45,8 @@ def arguments(given: object) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Split what a publication holds as ``arg`` into positional and keyword arguments."""
     args: list[Any] = []
     kwargs: dict[str, Any] = {}
-    for one in given if isinstance(given, Sequence) and not isinstance(given, str) else []:
-        if isinstance(one, Mapping) and one.get("__kwarg__"):
+    for one in given if isinstance(given, (list, tuple)) else ():
+        if isinstance(one, dict) and one.get("__kwarg__"):
             kwargs.update({key: value for key, value in one.items() if key != "__kwarg__"})
         else:
             args.append(one)

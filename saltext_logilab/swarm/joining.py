@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import time
 from collections.abc import Callable
 
 from saltext_logilab.errors import LogilabError, WireError
 from saltext_logilab.swarm import links, wire
+from saltext_logilab.swarm.connections import Connection
 from saltext_logilab.swarm.engine import Engine
-from saltext_logilab.swarm.links import Exchange, Subscription
+from saltext_logilab.swarm.links import Exchange
 from saltext_logilab.swarm.minions import FakeMinion
 from saltext_logilab.swarm.sealing import StaleKeyError
 from saltext_logilab.swarm.seats import Master, Publication, Seat, State
@@ -157,7 +159,8 @@ class Joining:
             self._refused(seat, err, answer)
             return
         engine.counters.counts.sign_ins += 1
-        seat.session, seat.attempts, seat.text = accepted.session, 0, ""
+        seat.session, seat.token = accepted.session, accepted.token
+        seat.attempts, seat.text = 0, ""
         self._know(seat.master, accepted)
         self._take_seat(seat)
 
@@ -204,14 +207,13 @@ class Joining:
                     self._decode(master, frame)
         if master.subscription is None:
             received = self._pooled_reader(master) if self._engine.pooled else _ignore
-            master.subscription = Subscription(
-                self._engine.context, master.publications, received, lambda up: self._connection(master, up)
-            )
+            changed = functools.partial(self._connection, master)
+            master.subscription = Connection(master.publications, "SUB", received, changed)
 
     def _take_seat(self, seat: Seat) -> None:
         engine = self._engine
         if not engine.pooled and seat.subscription is None:
-            seat.subscription = Subscription(engine.context, seat.master.publications, self._own_reader(seat))
+            seat.subscription = Connection(seat.master.publications, "SUB", self._own_reader(seat))
         seat.state = State.JOINED
         self._catch_up(seat, handle=True)
         held, seat.held = seat.held or [], None

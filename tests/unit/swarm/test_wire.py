@@ -124,7 +124,9 @@ def test_a_request_can_be_read_by_salt() -> None:
     """What a minion seals, Salt's own class opens, with nonce and token; and the other way round."""
     session = Crypticle.generate_key_string()
     key = sealing.parse_key(session.encode())
-    sent = salt.payload.loads(wire.request(key, pair(), "web1", {"cmd": "_return", "return": {"a": [1, "é"]}}, NONCE))
+    sent = salt.payload.loads(
+        wire.request(key, pair().token, "web1", {"cmd": "_return", "return": {"a": [1, "é"]}}, NONCE)
+    )
     load = Crypticle({}, session).loads(sent["load"])
     assert (load["cmd"], load["return"], load["id"], load["nonce"]) == ("_return", {"a": [1, "é"]}, "web1", NONCE)
     answer = salt.payload.dumps(Crypticle({}, session).dumps({"ok": True}, NONCE))
