@@ -19,6 +19,7 @@ from saltext_logilab.swarm.links import Exchange, Requests
 from saltext_logilab.swarm.minions import FakeMinion
 from saltext_logilab.swarm.sealing import StaleKeyError
 from saltext_logilab.swarm.seats import Master, Seat, State
+from saltext_logilab.swarm.wire import MasterKey
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +47,7 @@ class Engine:
         self.closed = False
         self.stale: Callable[[Seat], None] = lambda _seat: None
         self.unanswered: Callable[[Seat], object] = lambda _seat: None
+        self.signer = MasterKey(spec.sign_key) if spec.sign_key else None
         self._shared: Pair | None = None
 
     @property

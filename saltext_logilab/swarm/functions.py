@@ -73,6 +73,16 @@ def answer(minion: FakeMinion, call: Call, scene: Scene, running: Callable[[], S
     return _told(minion, call, anything, scene) if anything else _missing(call)
 
 
+def is_told(group: Group, fun: str) -> bool:
+    """Say whether the specification says what ``fun`` answers."""
+    return fun in group.recorded or _telling(group.answers.get(fun)) is not None
+
+
+def misused(call: Call, err: TypeError) -> Outcome:
+    """Return the answer to a call whose arguments do not fit."""
+    return Outcome(f"Passed invalid arguments to {call.fun}: {err}", 1)
+
+
 def failure(call: Call) -> Outcome:
     """Return the answer of a minion that fails at ``call``."""
     if call.fun in highstate.FUNCTIONS:
@@ -127,7 +137,7 @@ def _run(minion: FakeMinion, call: Call) -> Outcome:
     try:
         return Outcome(_BUILTIN[call.fun](minion, *call.args, **call.kwargs))
     except TypeError as err:
-        return Outcome(f"Passed invalid arguments to {call.fun}: {err}", 1)
+        return misused(call, err)
 
 
 def _get(data: Mapping[str, Any], key: str, default: Any = "", delimiter: str = ":") -> Any:

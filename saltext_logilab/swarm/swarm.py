@@ -97,7 +97,7 @@ class Swarm:
         await asyncio.to_thread(self._make_keys, self._pool)
         engine = self._engine = Engine(self.spec, self.minions, self._masters, self._pool)
         chores = Chores(engine)
-        jobs = Jobs(engine, chores.deeds())
+        jobs = Jobs(engine, chores.deeds(), chores.questions())
         joining = Joining(engine, jobs.handle, chores.begin)
         chores.bind(joining)
         self._tasks = [asyncio.create_task(joining.watch(master)) for master in self._masters]

@@ -9,6 +9,7 @@ which each of its requests goes. Requests carry a nonce, which the answer repeat
 from __future__ import annotations
 
 import base64
+import binascii
 import functools
 import hashlib
 import secrets
@@ -98,12 +99,18 @@ class SignIn:
     nonce: str
     token: bytes
     master: MasterKey | None
+    signer: MasterKey | None = None
 
     @classmethod
-    def new(cls, minion: str, master: MasterKey | None, *, known: bool) -> SignIn:
-        """Return a sign-in of ``minion``; ``known``: it has signed in at this master before."""
+    def new(cls, minion: str, master: MasterKey | None, *, known: bool, signer: MasterKey | None = None) -> SignIn:
+        """
+        Return a sign-in of ``minion``; ``known``: it has signed in at this master before.
+
+        :param signer: who has to have signed the master's key, as with ``verify_master_pubkey_sign`` of a minion; by
+            default a master is believed at the first time, and has to keep its key.
+        """
         token = base64.b64encode(secrets.token_bytes(18)) if known and master else b""
-        return cls(minion, secrets.token_hex(_NONCE // 2), token, master)
+        return cls(minion, secrets.token_hex(_NONCE // 2), token, master, signer)
 
     def message(self, public: str) -> bytes:
         """Return what is sent; ``public`` is the minion's public key."""
@@ -246,9 +253,23 @@ def _master_of(sign_in: SignIn, inner: Mapping[bytes, Any]) -> MasterKey | None:
     if b"pub_key" not in inner:
         return sign_in.master
     offered = MasterKey(_clean(_text(inner[b"pub_key"])))
-    if sign_in.master and offered != sign_in.master:
+    if (
+        sign_in.signer
+    ):  # whose signature holds may have a new key: such as the next of several masters, or a new machine
+        _check_signer(sign_in.signer, inner)
+    elif sign_in.master and offered != sign_in.master:
         raise WireError("the master shows another key than before")
     return offered
+
+
+def _check_signer(signer: MasterKey, inner: Mapping[bytes, Any]) -> None:
+    if b"pub_sig" not in inner:
+        raise WireError("the master's key is not signed: set master_sign_pubkey there, or leave out master_sign_key")
+    try:
+        signature = binascii.a2b_base64(_bytes(inner, b"pub_sig"))
+        signer.check(_bytes(inner, b"pub_key"), signature, _ALGORITHMS["sig_algo"])
+    except (WireError, binascii.Error) as err:
+        raise WireError("the master's key is signed by another key than master_sign_key") from err
 
 
 def _open_aes(sign_in: SignIn, inner: Mapping[bytes, Any], key: rsa.RSAPrivateKey, master: MasterKey) -> bytes:

@@ -17,12 +17,13 @@ from tests.support.waiting import wait_until
 
 PATIENCE = 60
 GRAINS = {"os": {"choices": {"Debian": 70, "Ubuntu": 30}}, "number": "{{ index }}", "ipv4": ["10.0.0.{{ index }}"]}
+MASTER = {"auto_accept": True, "engines": [], "master_sign_pubkey": True}
 QUICK = {"reauth_delay": 0.5, "retry": 0.3, "retry_max": 1, "timeout": 5, "alive_interval": 0.5}
 
 
 @pytest.fixture(scope="module")
 def lab(make_module_lab: LabFactory) -> Lab:
-    return make_module_lab(masters=("paris", "nantes"), minions=(), master_options={"auto_accept": True, "engines": []})
+    return make_module_lab(masters=("paris", "nantes"), minions=(), master_options=MASTER)
 
 
 def addresses(lab: Lab, *names: str) -> list[str]:
@@ -122,6 +123,8 @@ def test_mine_beacons_and_events_reach_the_master(lab: Lab) -> None:
         wait_until(lambda: running.counts.pings > 3, PATIENCE, "pings")
         mine = json.loads(lab.run("paris", "salt-run", "mine.get", "*", "who", "--out", "json").stdout)
         assert salt(lab, "paris", "web0", "event.send", "my/own", '{"a": 1}') == {"web0": True}
+        assert salt(lab, "paris", "web0", "mine.get", "web[12]", "who") == {"web0": {"web1": "web1", "web2": "web2"}}
+        assert "Passed invalid arguments to mine.get" in salt(lab, "paris", "web0", "mine.get", "*")["web0"]
     assert '"id": "web1"' in seen.stdout
     assert mine == {one: one for one in ("web0", "web1", "web2")}
 
@@ -151,14 +154,40 @@ def test_a_rotated_key_and_a_deleted_minion(lab: Lab) -> None:
 
 
 def test_failover_moves_to_the_next_master(lab: Lab) -> None:
-    """Minions with a list of masters sit at one of them, and go to the next when it is gone."""
-    with swarm(lab, "paris", "nantes", type="failover", groups={"web": {"count": 10}}) as running:
+    """Minions with a list of masters sit at one of them, go to the next when it is gone, and come back with it."""
+    quick = {"type": "failover", "failback_interval": 0.5}
+    with swarm(lab, "paris", "nantes", **quick, groups={"web": {"count": 10}}) as running:
         assert running.summary()["joined"] == 10
         lab.kill("paris")
         wait_until(lambda: len(running.swarm.masters[1].seats) == 10, PATIENCE, "all minions at the other master")
         running.ready(PATIENCE)
         assert len(salt(lab, "nantes", "*", "test.ping")) == 10
         assert running.counts.failovers == 10
+        lab.start("paris")
+        wait_until(lambda: len(running.swarm.masters[0].seats) == 10, PATIENCE, "all minions at the first master again")
+        running.ready(PATIENCE)
+        assert len(salt(lab, "paris", "*", "test.ping")) == 10
+        assert running.counts.failbacks == 10
+
+
+def test_failover_begins_at_a_master_that_is_there(lab: Lab) -> None:
+    """When nobody listens at the first address, minions begin at the second, and none is lost on the way."""
+    lab.up()
+    spec_ = spec.from_data({**QUICK, "type": "failover", "groups": {"web": {"count": 3}}})
+    with Background(spec_, ["127.0.0.1:1", *addresses(lab, "nantes")]) as running:
+        running.ready(PATIENCE)
+        assert [len(master.seats) for master in running.swarm.masters] == [0, 3]
+
+
+def test_a_master_whose_key_is_signed_is_believed_by_its_signature(lab: Lab) -> None:
+    """With the public half of the key that signs, minions join that master, and refuse one with another signature."""
+    key = str(configs.root(lab.folder, "paris") / "pki" / "master_sign.pub")
+    with swarm(lab, "paris", "nantes", ready=0, master_sign_key=key, groups={"web": {"count": 2}}) as running:
+        wait_until(lambda: running.summary()["joined"] == 2, PATIENCE, "two minions at the master with the signature")
+        wait_until(lambda: {one.state for one in running.problems()} == {"refusing"}, PATIENCE, "two refusals")
+        assert {(one.master, one.text) for one in running.problems()} == {
+            (addresses(lab, "nantes")[0], "the master's key is signed by another key than master_sign_key")
+        }
 
 
 def connections(lab: Lab) -> int:

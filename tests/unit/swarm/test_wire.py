@@ -1,5 +1,6 @@
 """The protocol: what a master may say, and what a minion does not believe."""
 
+import base64
 import functools
 import hashlib
 import secrets
@@ -98,6 +99,19 @@ def test_a_wrong_answer_is_not_believed(changes: dict[str, Any], said: str) -> N
     sign_in = SignIn.new("web1", master.key, known=True)
     with pytest.raises(WireError, match=said):
         wire.read_sign_in(sign_in, master.accept(sign_in, **changes), pair())
+
+
+def test_a_signed_master_may_change_its_key() -> None:
+    """By the signature of its key, a master is believed with a new key too; without it, or with another one, not."""
+    old, new, signer = Answers(), Answers(pair(101)), Answers(pair(102))
+    sign_in = SignIn.new("web1", old.key, known=False, signer=signer.key)
+    signature = base64.b64encode(signer.sign(new.pair.public.encode()))
+    assert wire.read_sign_in(sign_in, new.accept(sign_in, pub_sig=signature), pair()).master == new.key
+    with pytest.raises(WireError, match="is not signed"):
+        wire.read_sign_in(sign_in, old.accept(sign_in), pair())
+    for wrong in (base64.b64encode(new.sign(new.pair.public.encode())), b"no base64"):
+        with pytest.raises(WireError, match="signed by another key"):
+            wire.read_sign_in(sign_in, new.accept(sign_in, pub_sig=wrong), pair())
 
 
 def test_another_master_is_not_believed() -> None:
