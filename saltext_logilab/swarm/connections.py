@@ -72,13 +72,18 @@ class Connection:
         """Whether the other side has said that it takes messages."""
         return self._decoder is not None and self._decoder.ready
 
+    def hurry(self) -> None:
+        """Connect now and not after the back-off: somebody has seen that the other side is there."""
+        self._delay = _SOONEST
+        self._connect()
+
     def close(self) -> None:
         """Disconnect for ever."""
         self.closed = True
         self._drop()
 
     def _connect(self) -> None:
-        if self.closed:
+        if self.closed or self._socket:
             return
         family = socket.AF_INET6 if ":" in self._address[0] else socket.AF_INET
         self._socket = made = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)

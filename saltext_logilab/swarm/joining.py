@@ -64,6 +64,9 @@ class Joining:
 
     def _arrived(self, master: Master) -> None:
         master.up, master.trouble = True, ""
+        for link in (master.subscription, master.requests):
+            if link:
+                link.hurry()
         waiting, master.waiting = master.waiting, []
         for number, work in enumerate(waiting):
             self._engine.after(_BURST * number / len(waiting), work)
@@ -78,10 +81,8 @@ class Joining:
                 self._fail_over(seat)
 
     def _connection(self, master: Master, connected: bool) -> None:
-        if connected:
-            master.subscribed = True
-            return
-        if not master.up or self._engine.closed:
+        master.subscribed = connected
+        if connected or not master.up or self._engine.closed:
             return
         master.up = False
         for seat in master.seats.values():

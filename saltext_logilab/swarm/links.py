@@ -74,6 +74,11 @@ class Requests:
         for line in [line for line in self._lines if line.exchange]:
             self._fail(line)
 
+    def hurry(self) -> None:
+        """Connect now and not after the back-off, as :meth:`Connection.hurry`."""
+        for line in self._lines:
+            line.connection.hurry()
+
     def close(self) -> None:
         """Close all connections; what is under way is forgotten."""
         self._waiting = None

@@ -85,7 +85,7 @@ class Seat:
         if self.state is State.AWAY:
             return None
         if self.state is State.JOINED:
-            if self.master.up:
+            if self.master.up and self.master.subscribed:
                 return None
             lost = self.master.trouble or "the connection to the master is lost"
             return Problem(self.minion.id, self.master.name, State.UNREACHABLE.value, lost, self.attempts)

@@ -52,6 +52,17 @@ def salt(lab: Lab, master: str, *arguments: str) -> dict[str, Any]:
     return {minion: value for minion, value in answers.items() if value is not False}
 
 
+def published(lab: Lab, *arguments: str) -> str:
+    """Let paris publish a job, and return its id without waiting for answers, as salt does for ten seconds."""
+    return lab.run("paris", "salt", "--async", *arguments).stdout.split()[-1]
+
+
+def returns(lab: Lab, jid: str) -> dict[str, Any]:
+    """Return what paris has been told of the job ``jid``, by minion."""
+    told: dict[str, Any] = json.loads(lab.run("paris", "salt-run", "jobs.lookup_jid", jid, "--out", "json").stdout)
+    return told
+
+
 def test_every_kind_of_target_finds_its_minions(lab: Lab) -> None:
     """What ``salt`` shows for each kind of target is what the specification says of the minions."""
     group = {"count": 12, "grains": GRAINS, "pillar": {"role": "r{{ index // 6 }}"}, "ask_pillar": True}
@@ -76,9 +87,9 @@ def test_failures_and_drops_are_those_of_the_seed(lab: Lab) -> None:
     with swarm(lab, "paris", seed=5, groups={"web": group}) as running:
         dropped = {one.id for one in running.swarm.minions if one.chance("drop", 1) < 0.2}
         failed = {one.id for one in running.swarm.minions if one.chance("fail", 1) < 0.2} - dropped
-        # not with --static: salt then sends a test.ping before, which is a job too
-        done = lab.run("paris", "salt", "--out", "txt", "-t", "1", "web*", "cmd.run", "x")
-        answers = dict(line.split(": ", 1) for line in done.stdout.splitlines() if line.startswith("web"))
+        jid = published(lab, "web*", "cmd.run", "x")
+        wait_until(lambda: running.counts.answered == 20 - len(dropped), PATIENCE, "the answers of the others")
+        answers = returns(lab, jid)
         assert running.counts.dropped == len(dropped) > 0
         assert running.counts.failed == len(failed) > 0
     assert {one for one, text in answers.items() if text.startswith("ERROR: this minion")} == failed
@@ -208,16 +219,17 @@ def test_each_minion_can_have_its_own_connections(lab: Lab) -> None:
 
 def test_flapping_minions_are_away_and_come_back(lab: Lab) -> None:
     """Minions that are away do not answer, and answer again when they are back; the others always do."""
-    flapping = {"windows": [{"at": "4s", "down": "8s"}]}
+    flapping = {"windows": [{"at": "3s", "down": "5s"}]}
     groups = {"away": {"count": 3, "flapping": flapping}, "here": {"count": 3}}
     with swarm(lab, "paris", groups=groups) as running:
         wait_until(
             lambda: running.summary()["states"][addresses(lab, "paris")[0]].get("away") == 3, PATIENCE, "three away"
         )
-        done = lab.run("paris", "salt", "--out", "json", "--static", "-t", "1", "*", "cmd.run", "x").stdout
-        answers = json.loads(done[done.index("{") :])
-        assert {one for one, value in answers.items() if isinstance(value, str)} == {"here0", "here1", "here2"}
-        assert running.counts.absent >= 3
+        jid = published(lab, "*", "cmd.run", "x")
+        wait_until(lambda: running.counts.asked == 6, PATIENCE, "six minions that were asked")
+        wait_until(lambda: running.counts.answered == 3, PATIENCE, "three answers")
+        assert set(returns(lab, jid)) == {"here0", "here1", "here2"}
+        assert running.counts.absent == 3
         wait_until(lambda: running.summary()["joined"] == 6, PATIENCE, "all back")
         assert len(salt(lab, "paris", "*", "test.ping")) == 6
 
