@@ -87,7 +87,7 @@ def measured(made: Lab, child: subprocess.Popen[bytes], report: Path, count: int
     memory, before = pss(child.pid), wait(report, lambda one: one["seconds"] > values["seconds"])
     after = before
     if ping:
-        made.run("paris", "salt", "-t", "300", "fake*", "test.ping", "--out", "quiet", timeout=PATIENCE)
+        made.run("paris", "salt", "-t", "300", "fake*", "test.ping", "--out", "txt", timeout=PATIENCE)
         after = wait(report, lambda one: one["counts"]["answered"] >= one["counts"]["asked"] > 0)
     grown = pss(child.pid)
     begun = time.monotonic()

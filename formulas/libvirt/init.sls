@@ -61,9 +61,8 @@ libvirt_users:
       - pkg: libvirt_packages
 
 {%- for kind, things in (("net", cfg.networks), ("pool", cfg.pools)) %}{% for name, it in things.items() %}
-{%- set id, running = "libvirt_%s_%s" % (kind, name), it.get("running", true) %}
 
-{{ id }}:
+libvirt_{{ kind }}_{{ name }}:
   file.managed:
     - name: /etc/libvirt/salt/{{ kind }}-{{ name }}.xml
     - source: salt://{{ tpldir }}/files/{{ kind }}.xml.j2
@@ -76,22 +75,22 @@ libvirt_users:
         test -z "$(find /etc/libvirt/salt/{{ kind }}-{{ name }}.xml -newer /etc/libvirt/salt/{{ kind }}-{{ name }}.done 2>&1)" && virsh -c {{ cfg.uri }} {{ kind }}-info {{ name }}
     - require:
       - service: libvirt_service
-      - file: {{ id }}
+      - file: libvirt_{{ kind }}_{{ name }}
 
-{{ id }}_state:
+libvirt_{{ kind }}_{{ name }}_state:
   cmd.run:
     - name: >-
-        {{ "mkdir -p %s && " % it.path if kind == "pool" else "" }}virsh -c {{ cfg.uri }} {{ kind }}-{{ "start" if running else "destroy" }} {{ name }}
-    - {{ "unless" if running else "onlyif" }}: >-
+        {{ "mkdir -p %s && " % it.path if kind == "pool" else "" }}virsh -c {{ cfg.uri }} {{ kind }}-{{ "start" if it.running | default(true) else "destroy" }} {{ name }}
+    - {{ "unless" if it.running | default(true) else "onlyif" }}: >-
         virsh -c {{ cfg.uri }} {{ kind }}-list --name | grep -qx '{{ name }} *'
     - require:
-      - cmd: {{ id }}
+      - cmd: libvirt_{{ kind }}_{{ name }}
 
-{{ id }}_autostart:
+libvirt_{{ kind }}_{{ name }}_autostart:
   cmd.run:
     - name: virsh -c {{ cfg.uri }} {{ kind }}-autostart {{ name }}{{ "" if it.autostart else " --disable" }}
     - unless: >-
         virsh -c {{ cfg.uri }} {{ kind }}-info {{ name }} | grep -q 'Autostart:  *{{ "yes" if it.autostart else "no" }}'
     - require:
-      - cmd: {{ id }}_state
+      - cmd: libvirt_{{ kind }}_{{ name }}_state
 {%- endfor %}{% endfor %}

@@ -154,6 +154,7 @@ class Spec:
     connections: str = "pooled"
     sockets: int = 16
     fingerprint: str = ""
+    sign_key: str = ""
     ping_interval: float = 0.0
     timeout: float = 60.0
     tries: int = 3
@@ -161,6 +162,7 @@ class Spec:
     retry_max: float = 60.0
     reauth_delay: float = 10.0
     alive_interval: float = 30.0
+    failback_interval: float = 0.0
 
     @property
     def count(self) -> int:

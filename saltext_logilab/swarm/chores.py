@@ -13,7 +13,7 @@ from saltext_logilab.swarm import functions
 from saltext_logilab.swarm.behaviour import Flapping, Periodic
 from saltext_logilab.swarm.engine import Engine
 from saltext_logilab.swarm.functions import Call
-from saltext_logilab.swarm.jobs import Deed
+from saltext_logilab.swarm.jobs import Deed, Question
 from saltext_logilab.swarm.joining import Joining
 from saltext_logilab.swarm.seats import Seat, State
 
@@ -42,6 +42,10 @@ class Chores:
             "saltutil.refresh_pillar": lambda seat, _call: self._refresh_pillar(seat),
             "saltutil.refresh_mine": lambda seat, _call: self._update_mine(seat),
         }
+
+    def questions(self) -> dict[str, Question]:
+        """Return the functions of a job that ask the master, and what they ask."""
+        return {"mine.get": _mine_get}
 
     def begin(self, seat: Seat) -> None:
         """Begin the chores of a minion that has come to a master: for the first time, or again after it was away."""
@@ -147,3 +151,7 @@ class Chores:
     def _count(self, kind: str, well: bool) -> None:
         counts = self._engine.counters.counts
         setattr(counts, kind, getattr(counts, kind) + well)
+
+
+def _mine_get(tgt: str, fun: str, tgt_type: str = "glob") -> dict[str, Any]:
+    return {"cmd": "_mine_get", "tgt": tgt, "fun": fun, "tgt_type": tgt_type}

@@ -77,6 +77,7 @@ class Counts:
     mines: int = 0
     pings: int = 0
     failovers: int = 0
+    failbacks: int = 0
 
 
 class Counters:

@@ -10,8 +10,6 @@ import secrets
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import zmq
-
 from saltext_logilab.errors import UnavailableError, WireError
 from saltext_logilab.swarm import wire
 from saltext_logilab.swarm.behaviour import Spec
@@ -21,10 +19,9 @@ from saltext_logilab.swarm.links import Exchange, Requests
 from saltext_logilab.swarm.minions import FakeMinion
 from saltext_logilab.swarm.sealing import StaleKeyError
 from saltext_logilab.swarm.seats import Master, Seat, State
+from saltext_logilab.swarm.wire import MasterKey
 
 log = logging.getLogger(__name__)
-
-MOST_SOCKETS = 65_000
 
 Done = Callable[[bool, Any], None]
 Reader = Callable[[Seat, bytes, str], Any]
@@ -47,11 +44,10 @@ class Engine:
         self.counters = Counters()
         self.loop = asyncio.get_running_loop()
         self.begun = self.loop.time()
-        self.context = zmq.Context()
-        self.context.set(zmq.MAX_SOCKETS, MOST_SOCKETS)
         self.closed = False
         self.stale: Callable[[Seat], None] = lambda _seat: None
         self.unanswered: Callable[[Seat], object] = lambda _seat: None
+        self.signer = MasterKey(spec.sign_key) if spec.sign_key else None
         self._shared: Pair | None = None
 
     @property
@@ -94,7 +90,7 @@ class Engine:
         holder: Master | Seat = seat.master if self.pooled else seat
         width = self.spec.sockets if self.pooled else 1
         if holder.requests is None:
-            holder.requests = Requests(self.context, seat.master.uri, width, self.spec.timeout)
+            holder.requests = Requests(seat.master.requested, width, self.spec.timeout)
         return holder.requests
 
     def ask(
@@ -108,7 +104,7 @@ class Engine:
         nonce = secrets.token_hex(16)
 
         def message() -> bytes:
-            return wire.request(seat.session, self.pair(seat.minion), seat.minion.id, load(), nonce)
+            return wire.request(seat.session, seat.token, seat.minion.id, load(), nonce)
 
         def again() -> None:
             self.counters.counts.retried += 1
@@ -167,4 +163,3 @@ class Engine:
                     holder.requests.close()
                 if holder.subscription:
                     holder.subscription.close()
-        self.context.destroy(0)

@@ -45,8 +45,8 @@ def arguments(given: object) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Split what a publication holds as ``arg`` into positional and keyword arguments."""
     args: list[Any] = []
     kwargs: dict[str, Any] = {}
-    for one in given if isinstance(given, Sequence) and not isinstance(given, str) else []:
-        if isinstance(one, Mapping) and one.get("__kwarg__"):
+    for one in given if isinstance(given, (list, tuple)) else ():
+        if isinstance(one, dict) and one.get("__kwarg__"):
             kwargs.update({key: value for key, value in one.items() if key != "__kwarg__"})
         else:
             args.append(one)
@@ -71,6 +71,16 @@ def answer(minion: FakeMinion, call: Call, scene: Scene, running: Callable[[], S
         return _run(minion, call)
     anything = _telling(group.answers.get("*"))
     return _told(minion, call, anything, scene) if anything else _missing(call)
+
+
+def is_told(group: Group, fun: str) -> bool:
+    """Say whether the specification says what ``fun`` answers."""
+    return fun in group.recorded or _telling(group.answers.get(fun)) is not None
+
+
+def misused(call: Call, err: TypeError) -> Outcome:
+    """Return the answer to a call whose arguments do not fit."""
+    return Outcome(f"Passed invalid arguments to {call.fun}: {err}", 1)
 
 
 def failure(call: Call) -> Outcome:
@@ -127,7 +137,7 @@ def _run(minion: FakeMinion, call: Call) -> Outcome:
     try:
         return Outcome(_BUILTIN[call.fun](minion, *call.args, **call.kwargs))
     except TypeError as err:
-        return Outcome(f"Passed invalid arguments to {call.fun}: {err}", 1)
+        return misused(call, err)
 
 
 def _get(data: Mapping[str, Any], key: str, default: Any = "", delimiter: str = ":") -> Any:

@@ -15,6 +15,7 @@ from saltext_logilab.swarm.minions import FakeMinion
 from saltext_logilab.swarm.seats import Publication, Seat, State
 
 Deed = Callable[[Seat, Call], None]
+Question = Callable[..., dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -56,10 +57,16 @@ class Job:
 class Jobs:
     """The jobs of all minions."""
 
-    def __init__(self, engine: Engine, deeds: Mapping[str, Deed]) -> None:
-        """``deeds`` are the functions that do something beside their answer: ``mine.update`` …"""
+    def __init__(self, engine: Engine, deeds: Mapping[str, Deed], questions: Mapping[str, Question]) -> None:
+        """
+        Prepare for jobs.
+
+        :param deeds: the functions that do something beside their answer: ``mine.update`` …
+        :param questions: those whose answer is the master's: ``mine.get``.
+        """
         self._engine = engine
         self._deeds = deeds
+        self._questions = questions
         self._running: dict[tuple[int, str], Job] = {}
 
     def handle(self, seat: Seat, publication: Publication) -> None:
@@ -97,14 +104,41 @@ class Jobs:
             self._engine.counters.counts.absent += 1
             self._running.pop((seat.minion.number, job.jid), None)
             return
+        question = self._question(job)
+        if question is None:
+            self._return(job)
+            return
+        try:
+            load = question(*job.calls()[0].args, **job.calls()[0].kwargs)
+        except TypeError as err:
+            self._return(job, functions.misused(job.calls()[0], err))
+            return
+
+        def answered(well: bool, value: Any) -> None:
+            if well:
+                self._return(job, Outcome(value))
+            else:
+                self._done(job, well)
+
+        self._engine.ask(seat, lambda: load, answered)
+
+    def _question(self, job: Job) -> Question | None:
+        """Return how to ask the master for what the minion is to answer; None when it knows by itself."""
+        fun = job.load["fun"]
+        if job.fails or not isinstance(fun, str) or functions.is_told(job.seat.minion.group, fun):
+            return None
+        return self._questions.get(fun)
+
+    def _return(self, job: Job, known: Outcome | None = None) -> None:
+        """Send the answer: ``known``, or what the minion makes of the job."""
         made: list[dict[str, Any]] = []
 
         def load() -> dict[str, Any]:  # when its turn has come, and once: it may be large, or call a user's function
             if not made:
-                made.append(self._load(job))
+                made.append(self._load(job, known))
             return made[0]
 
-        self._engine.ask(seat, load, lambda well, _answer: self._done(job, well))
+        self._engine.ask(job.seat, load, lambda well, _answer: self._done(job, well))
 
     def _done(self, job: Job, well: bool) -> None:
         self._running.pop((job.seat.minion.number, job.jid), None)
@@ -115,8 +149,8 @@ class Jobs:
         else:
             counters.counts.lost += 1
 
-    def _load(self, job: Job) -> dict[str, Any]:
-        outcomes = [(call, self._outcome(job, call)) for call in job.calls()]
+    def _load(self, job: Job, known: Outcome | None) -> dict[str, Any]:
+        outcomes = [(call, known or self._outcome(job, call)) for call in job.calls()]
         load: dict[str, Any] = {"cmd": "_return", "jid": job.jid, "fun": job.load["fun"], "fun_args": job.load["arg"]}
         if isinstance(job.load["fun"], list):
             load["return"] = {call.fun: outcome.value for call, outcome in outcomes}

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import time
 from collections.abc import Callable
 
 from saltext_logilab.errors import LogilabError, WireError
 from saltext_logilab.swarm import links, wire
+from saltext_logilab.swarm.connections import Connection
 from saltext_logilab.swarm.engine import Engine
-from saltext_logilab.swarm.links import Exchange, Subscription
+from saltext_logilab.swarm.links import Exchange
 from saltext_logilab.swarm.minions import FakeMinion
 from saltext_logilab.swarm.sealing import StaleKeyError
 from saltext_logilab.swarm.seats import Master, Publication, Seat, State
@@ -62,21 +64,25 @@ class Joining:
 
     def _arrived(self, master: Master) -> None:
         master.up, master.trouble = True, ""
+        for link in (master.subscription, master.requests):
+            if link:
+                link.hurry()
         waiting, master.waiting = master.waiting, []
         for number, work in enumerate(waiting):
             self._engine.after(_BURST * number / len(waiting), work)
+        if master is self._engine.masters[0] and self._fails_over and self._engine.spec.failback_interval:
+            self._fail_back(master)
 
     def _missing(self, master: Master, trouble: str, attempt: int) -> None:
         master.trouble = trouble
-        for seat in master.seats.values():
-            if seat.state is not State.JOINED:
+        for seat in list(master.seats.values()):
+            if seat.state not in (State.JOINED, State.AWAY):
                 seat.state, seat.text, seat.attempts = State.UNREACHABLE, trouble, attempt
+                self._fail_over(seat)
 
     def _connection(self, master: Master, connected: bool) -> None:
-        if connected:
-            master.subscribed = True
-            return
-        if not master.up or self._engine.closed:
+        master.subscribed = connected
+        if connected or not master.up or self._engine.closed:
             return
         master.up = False
         for seat in master.seats.values():
@@ -84,13 +90,15 @@ class Joining:
                 seat.requests.interrupt()
         if master.requests:
             master.requests.interrupt()
-        if self._engine.spec.kind == "failover" and len(self._engine.masters) > 1:
+        if self._fails_over:
             self._engine.after(self._engine.spec.alive_interval, self._abandon, master)
 
     def _abandon(self, master: Master) -> None:
         if not master.up:
             for seat in list(master.seats.values()):
                 self._fail_over(seat)
+            if master.seats:  # no other is there either
+                self._engine.after(self._engine.spec.alive_interval, self._abandon, master)
 
     # -- seats
 
@@ -116,7 +124,7 @@ class Joining:
         begun: list[SignIn] = []
 
         def message() -> bytes:
-            begun[:] = [SignIn.new(seat.minion.id, master.key, known=seat.greeted)]
+            begun[:] = [SignIn.new(seat.minion.id, master.key, known=seat.greeted, signer=engine.signer)]
             return begun[0].message(engine.pair(seat.minion).public)
 
         engine.requests(seat).submit(Exchange(message, lambda answer: self._answered(seat, begun[0], answer)))
@@ -157,7 +165,8 @@ class Joining:
             self._refused(seat, err, answer)
             return
         engine.counters.counts.sign_ins += 1
-        seat.session, seat.attempts, seat.text = accepted.session, 0, ""
+        seat.session, seat.token = accepted.session, accepted.token
+        seat.attempts, seat.text = 0, ""
         self._know(seat.master, accepted)
         self._take_seat(seat)
 
@@ -175,21 +184,44 @@ class Joining:
             return
         engine.after(engine.back_off(seat.minion, seat.attempts), self.sign_in, seat)
 
+    @property
+    def _fails_over(self) -> bool:
+        return self._engine.spec.kind == "failover" and len(self._engine.masters) > 1
+
     def _fail_over(self, seat: Seat) -> bool:
-        engine = self._engine
-        if engine.spec.kind != "failover" or len(engine.masters) < 2 or seat.master.seats.get(seat.minion.id) != seat:
+        """Let a minion go to the next master that is there; False: there is none, or it stays."""
+        masters = self._engine.masters
+        if not self._fails_over or seat.master.seats.get(seat.minion.id) is not seat:
             return False
-        next_one = engine.masters[(engine.masters.index(seat.master) + 1) % len(engine.masters)]
+        at = masters.index(seat.master)
+        following = next((master for master in (*masters[at + 1 :], *masters[:at]) if master.up), None)
+        if following is None:
+            return False
+        self._move(seat, following, seat.minion.chance("failover"))
+        self._engine.counters.counts.failovers += 1
+        return True
+
+    def _fail_back(self, first: Master) -> None:
+        """Let all minions go back to the ``first`` master, each when it looks for it within the interval."""
+        interval = self._engine.spec.failback_interval
+        for master in self._engine.masters[1:]:
+            for seat in list(master.seats.values()):
+                self._engine.after(interval * seat.minion.chance("failback"), self._go_back, seat, first)
+
+    def _go_back(self, seat: Seat, first: Master) -> None:
+        if first.up and seat.state is not State.AWAY and seat.master.seats.get(seat.minion.id) is seat:
+            self._move(seat, first, 0.0)
+            self._engine.counters.counts.failbacks += 1
+
+    def _move(self, seat: Seat, master: Master, delay: float) -> None:
         self.leave(seat)
         del seat.master.seats[seat.minion.id]
         if seat.requests:
             seat.requests.close()
-        moved = Seat(seat.minion, next_one)
+        moved = Seat(seat.minion, master)
         moved.attempts = seat.attempts
-        next_one.seats[seat.minion.id] = moved
-        engine.counters.counts.failovers += 1
-        engine.after(seat.minion.chance("failover"), self.sign_in, moved)
-        return True
+        master.seats[seat.minion.id] = moved
+        self._engine.after(delay, self.sign_in, moved)
 
     # -- what follows a sign-in
 
@@ -204,14 +236,13 @@ class Joining:
                     self._decode(master, frame)
         if master.subscription is None:
             received = self._pooled_reader(master) if self._engine.pooled else _ignore
-            master.subscription = Subscription(
-                self._engine.context, master.publications, received, lambda up: self._connection(master, up)
-            )
+            changed = functools.partial(self._connection, master)
+            master.subscription = Connection(master.publications, "SUB", received, changed)
 
     def _take_seat(self, seat: Seat) -> None:
         engine = self._engine
         if not engine.pooled and seat.subscription is None:
-            seat.subscription = Subscription(engine.context, seat.master.publications, self._own_reader(seat))
+            seat.subscription = Connection(seat.master.publications, "SUB", self._own_reader(seat))
         seat.state = State.JOINED
         self._catch_up(seat, handle=True)
         held, seat.held = seat.held or [], None

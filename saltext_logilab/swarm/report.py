@@ -29,6 +29,8 @@ _LINES = (
     ("events", "events"),
     ("beacons", "beacons"),
     ("mine updates", "mines"),
+    ("moves to the next master", "failovers"),
+    ("moves back to the first", "failbacks"),
 )
 
 

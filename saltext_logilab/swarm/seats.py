@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from saltext_logilab.errors import ConfigurationError, RefusedError, UnavailableError
-from saltext_logilab.swarm.links import Requests, Subscription
+from saltext_logilab.swarm.connections import Address, Connection
+from saltext_logilab.swarm.links import Requests
 from saltext_logilab.swarm.minions import FakeMinion
 from saltext_logilab.swarm.targets import Matcher
 from saltext_logilab.swarm.wire import MasterKey
@@ -60,6 +61,7 @@ class Seat:
         "state",
         "subscription",
         "text",
+        "token",
     )
 
     def __init__(self, minion: FakeMinion, master: Master) -> None:
@@ -68,13 +70,14 @@ class Seat:
         self.master = master
         self.state = State.WAITING
         self.session = b""
+        self.token = b""
         self.attempts = 0
         self.behind = False
         self.greeted = False
         self.busy = False
         self.text = ""
         self.requests: Requests | None = None
-        self.subscription: Subscription | None = None
+        self.subscription: Connection | None = None
         self.held: list[Callable[[], None]] | None = None
 
     def problem(self) -> Problem | None:
@@ -82,7 +85,7 @@ class Seat:
         if self.state is State.AWAY:
             return None
         if self.state is State.JOINED:
-            if self.master.up:
+            if self.master.up and self.master.subscribed:
                 return None
             lost = self.master.trouble or "the connection to the master is lost"
             return Problem(self.minion.id, self.master.name, State.UNREACHABLE.value, lost, self.attempts)
@@ -120,7 +123,7 @@ class Master:
     subscribed: bool = False
     seats: dict[str, Seat] = field(default_factory=dict)
     requests: Requests | None = None
-    subscription: Subscription | None = None
+    subscription: Connection | None = None
     last_frame: bytes = b""
     last_publication: Publication | None = None
     unread: list[bytes] = field(default_factory=list)
@@ -129,14 +132,14 @@ class Master:
     waiting: list[Callable[[], None]] = field(default_factory=list)
 
     @property
-    def uri(self) -> str:
+    def requested(self) -> Address:
         """Where requests go."""
-        return f"tcp://{_bracketed(self.host)}:{self.port}"
+        return self.host, self.port
 
     @property
-    def publications(self) -> str:
+    def publications(self) -> Address:
         """Where publications come from."""
-        return f"tcp://{_bracketed(self.host)}:{self.publish_port}"
+        return self.host, self.publish_port
 
 
 def parse_address(text: str) -> tuple[str, int]:
@@ -169,7 +172,3 @@ def resolve(text: str, allowed: tuple[str, ...]) -> Master:
             f"say --yes-master {host} when that is what you want"
         )
     return Master(text, addresses[0], port)
-
-
-def _bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host else host

@@ -67,6 +67,7 @@ def read(node: Node, folder: Path) -> Spec:
         connections=fields.take("connections", lambda one: one.one_of(CONNECTIONS), default.connections),
         sockets=fields.take("sockets", lambda one: one.whole(1, 1000), default.sockets),
         fingerprint=fields.take("master_finger", _fingerprint, default.fingerprint),
+        sign_key=fields.take("master_sign_key", lambda one: _public_key(one, folder), default.sign_key),
         ping_interval=fields.take("ping_interval", Node.seconds, default.ping_interval),
         timeout=fields.take("timeout", _some_seconds, default.timeout),
         tries=fields.take("tries", lambda one: one.whole(1, 1000), default.tries),
@@ -74,6 +75,7 @@ def read(node: Node, folder: Path) -> Spec:
         retry_max=fields.take("retry_max", _some_seconds, default.retry_max),
         reauth_delay=fields.take("reauth_delay", Node.seconds, default.reauth_delay),
         alive_interval=fields.take("alive_interval", _some_seconds, default.alive_interval),
+        failback_interval=fields.take("failback_interval", Node.seconds, default.failback_interval),
     )
     fields.done()
     if not spec.groups:
@@ -128,6 +130,17 @@ def _fingerprint(node: Node) -> str:
     if not _FINGERPRINT.fullmatch(node.text()):
         node.refuse(f"{node.content!r} is no fingerprint as in a minion's master_finger: 3c:5f:…")
     return node.text()
+
+
+def _public_key(node: Node, folder: Path) -> str:
+    path = folder / node.text()
+    try:
+        text = path.read_text(encoding="ascii")
+    except (OSError, UnicodeError) as err:
+        node.refuse(f"{str(path)!r} cannot be read: {err}")
+    if "-----BEGIN PUBLIC KEY-----" not in text:
+        node.refuse(f"{str(path)!r} is no public key: it is the file master_sign.pub of the master's pki_dir")
+    return text.strip()
 
 
 def _recipes(node: Node) -> dict[str, Recipe]:

@@ -31,8 +31,9 @@ from saltext_logilab.swarm.minions import FakeMinion, cast, rehearse
 from saltext_logilab.swarm.seats import Master, Problem, Seat, State, resolve
 
 _CHUNK = 100  # minions that begin before anything else gets its turn
-_FILES = 6  # file descriptors of a minion with sockets of its own, per master
+_FILES = 2  # file descriptors of a minion with sockets of its own, per master
 _SPARE = 256
+_LOOK = 1e-4  # seconds a minion between looks whether all have come: to count 5,000 takes a while
 
 
 class Swarm:
@@ -96,7 +97,7 @@ class Swarm:
         await asyncio.to_thread(self._make_keys, self._pool)
         engine = self._engine = Engine(self.spec, self.minions, self._masters, self._pool)
         chores = Chores(engine)
-        jobs = Jobs(engine, chores.deeds())
+        jobs = Jobs(engine, chores.deeds(), chores.questions())
         joining = Joining(engine, jobs.handle, chores.begin)
         chores.bind(joining)
         self._tasks = [asyncio.create_task(joining.watch(master)) for master in self._masters]
@@ -126,7 +127,7 @@ class Swarm:
             if time.monotonic() > deadline:
                 taken = f"{self.joined()} of {self.wanted} places are taken after {timeout:g} s"
                 raise UnavailableError(taken + self._why())
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(0.02 + _LOOK * self.wanted)
 
     @property
     def wanted(self) -> int:
@@ -210,7 +211,7 @@ class Swarm:
 
 def _allow_files(spec: Spec, masters: int) -> None:
     """Raise the limit of open files as far as needed; :raises UnavailableError: the system does not allow it."""
-    each = spec.count * _FILES if spec.connections == "per-minion" else spec.sockets * 3
+    each = spec.count * _FILES if spec.connections == "per-minion" else spec.sockets + 1
     needed = _SPARE + masters * each
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft >= needed or soft == resource.RLIM_INFINITY:

@@ -42,3 +42,6 @@ def test_it_serves(formula_host: Callable[..., FormulaHost]) -> None:
     assert (
         "other.example.org" in machine.exec("virsh", "-c", "qemu:///system", "net-dumpxml", "--inactive", "lab").output
     )
+    host.apply_twice("libvirt.clean")
+    assert "10.20.0.1" not in machine.exec("ip", "-4", "addr").output
+    assert machine.exec("ls", "/srv/guests").output == "disk\n"

@@ -27,3 +27,5 @@ def test_a_container_is_made(formula_host: Callable[..., FormulaHost]) -> None:
     host.give({"lxc": {**pillar, "containers": {}, "absent": ["box"]}})
     host.apply_twice("lxc")
     assert machine.exec("lxc-ls", "-1").output.split() == []
+    host.apply_twice("lxc.clean")
+    assert "lxcbr0" not in machine.exec("ip", "link").output

@@ -53,3 +53,7 @@ def test_a_directory_and_its_replica(formula_host: Callable[..., FormulaHost]) -
     wait_until(
         lambda: "cn: Alice" in search(second, *alice, "wonder", "(uid=alice)").output, 30, "alice at the replica"
     )
+
+    second.apply_twice("openldap.clean")
+    assert search(second, "-x").code != 0
+    assert "data.mdb" in second.machine.exec("ls", "/var/lib/ldap/copy").output

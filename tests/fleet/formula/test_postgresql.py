@@ -45,3 +45,8 @@ def test_queries_and_a_standby(formula_host: Callable[..., FormulaHost]) -> None
         wait_until(lambda: rows("SELECT id FROM thing").fetchall() == [(7,)], 30, "the row at the standby")
         with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
             connection.execute("INSERT INTO thing VALUES (8)")
+
+    host.apply_twice("postgresql.clean")
+    with pytest.raises(psycopg.OperationalError):
+        psycopg.connect(user="app", password="changed", **where)
+    assert {"copy", "main"} <= set(host.machine.exec("ls", "/var/lib/postgresql/15").output.split())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 import statistics
 from collections.abc import Mapping
@@ -67,6 +68,15 @@ def test_it_is_rendered_on(name: str, system: str, render: Renderer) -> None:
             assert (rendered.errors, bool(rendered.chunks)) == ([], True), sls
         elif sls == name:
             assert f"does not support the os_family {grains['os_family']!r}" in rendered.errors[0]
+
+
+def test_no_file_is_looked_for_in_vain(render: Renderer, caplog: pytest.LogCaptureFixture) -> None:
+    """A formula asks for no file that is not there; Salt itself looks for NAME.sls before NAME/init.sls."""
+    caplog.set_level(logging.DEBUG, logger="salt.fileclient")
+    for name in FORMULAS:
+        assert render(name, {name: example(name)}).errors == []
+    missing = [one.getMessage() for one in caplog.records if "Could not find file" in one.getMessage()]
+    assert missing == [f"Could not find file 'salt://{name}.sls' in saltenv 'base'" for name in FORMULAS]
 
 
 @pytest.mark.parametrize("file", SLS, ids=SLS.get)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -116,6 +117,22 @@ def test_wrong_settings_stop_the_master(serve: Server, settings: dict[str, Any],
     """The master's first look at its file servers says what is wrong."""
     with pytest.raises(salt.exceptions.FileserverConfigError, match=sentence):
         serve(**settings).init()
+
+
+def test_gitfs_serves_them_too(new_minion_opts: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
+    """Without the backend, a repository with the folder of the formulas does: one line of Salt's own gitfs."""
+    repository = tmp_path / "repository"
+    shutil.copytree(formulas(), repository / "formulas")
+    git = ("git", "-C", str(repository), "-c", "user.name=Test", "-c", "user.email=test@example.org")
+    for command in (("init", "-q", "-b", "main"), ("add", "."), ("commit", "-q", "-m", "Formulas")):
+        subprocess.run([*git, *command], check=True)
+    remote = {f"file://{repository}": [{"root": "formulas"}, {"base": "main"}]}
+    settings = {"fileserver_backend": ["gitfs"], "gitfs_provider": "gitpython", "gitfs_remotes": [remote]}
+    opts = new_minion_opts(settings)
+    salt.fileserver.Fileserver(opts).update()
+    rendered = Renderer(opts)("users", {"users": example("users")})
+    assert (rendered.errors, "users_user_alice" in rendered) == ([], True)
+    assert "did you mean 'users'?" in Renderer(opts)("users", {"users": {"user": {}}}).errors[0]
 
 
 def test_an_unknown_formula_is_refused_by_name(new_loaders: Callable[..., Loaders]) -> None:

@@ -17,12 +17,13 @@ from tests.support.waiting import wait_until
 
 PATIENCE = 60
 GRAINS = {"os": {"choices": {"Debian": 70, "Ubuntu": 30}}, "number": "{{ index }}", "ipv4": ["10.0.0.{{ index }}"]}
+MASTER = {"auto_accept": True, "engines": [], "master_sign_pubkey": True}
 QUICK = {"reauth_delay": 0.5, "retry": 0.3, "retry_max": 1, "timeout": 5, "alive_interval": 0.5}
 
 
 @pytest.fixture(scope="module")
 def lab(make_module_lab: LabFactory) -> Lab:
-    return make_module_lab(masters=("paris", "nantes"), minions=(), master_options={"auto_accept": True, "engines": []})
+    return make_module_lab(masters=("paris", "nantes"), minions=(), master_options=MASTER)
 
 
 def addresses(lab: Lab, *names: str) -> list[str]:
@@ -51,6 +52,17 @@ def salt(lab: Lab, master: str, *arguments: str) -> dict[str, Any]:
     return {minion: value for minion, value in answers.items() if value is not False}
 
 
+def published(lab: Lab, *arguments: str) -> str:
+    """Let paris publish a job, and return its id without waiting for answers, as salt does for ten seconds."""
+    return lab.run("paris", "salt", "--async", *arguments).stdout.split()[-1]
+
+
+def returns(lab: Lab, jid: str) -> dict[str, Any]:
+    """Return what paris has been told of the job ``jid``, by minion."""
+    told: dict[str, Any] = json.loads(lab.run("paris", "salt-run", "jobs.lookup_jid", jid, "--out", "json").stdout)
+    return told
+
+
 def test_every_kind_of_target_finds_its_minions(lab: Lab) -> None:
     """What ``salt`` shows for each kind of target is what the specification says of the minions."""
     group = {"count": 12, "grains": GRAINS, "pillar": {"role": "r{{ index // 6 }}"}, "ask_pillar": True}
@@ -75,9 +87,9 @@ def test_failures_and_drops_are_those_of_the_seed(lab: Lab) -> None:
     with swarm(lab, "paris", seed=5, groups={"web": group}) as running:
         dropped = {one.id for one in running.swarm.minions if one.chance("drop", 1) < 0.2}
         failed = {one.id for one in running.swarm.minions if one.chance("fail", 1) < 0.2} - dropped
-        # not with --static: salt then sends a test.ping before, which is a job too
-        done = lab.run("paris", "salt", "--out", "txt", "-t", "1", "web*", "cmd.run", "x")
-        answers = dict(line.split(": ", 1) for line in done.stdout.splitlines() if line.startswith("web"))
+        jid = published(lab, "web*", "cmd.run", "x")
+        wait_until(lambda: running.counts.answered == 20 - len(dropped), PATIENCE, "the answers of the others")
+        answers = returns(lab, jid)
         assert running.counts.dropped == len(dropped) > 0
         assert running.counts.failed == len(failed) > 0
     assert {one for one, text in answers.items() if text.startswith("ERROR: this minion")} == failed
@@ -122,6 +134,8 @@ def test_mine_beacons_and_events_reach_the_master(lab: Lab) -> None:
         wait_until(lambda: running.counts.pings > 3, PATIENCE, "pings")
         mine = json.loads(lab.run("paris", "salt-run", "mine.get", "*", "who", "--out", "json").stdout)
         assert salt(lab, "paris", "web0", "event.send", "my/own", '{"a": 1}') == {"web0": True}
+        assert salt(lab, "paris", "web0", "mine.get", "web[12]", "who") == {"web0": {"web1": "web1", "web2": "web2"}}
+        assert "Passed invalid arguments to mine.get" in salt(lab, "paris", "web0", "mine.get", "*")["web0"]
     assert '"id": "web1"' in seen.stdout
     assert mine == {one: one for one in ("web0", "web1", "web2")}
 
@@ -151,14 +165,40 @@ def test_a_rotated_key_and_a_deleted_minion(lab: Lab) -> None:
 
 
 def test_failover_moves_to_the_next_master(lab: Lab) -> None:
-    """Minions with a list of masters sit at one of them, and go to the next when it is gone."""
-    with swarm(lab, "paris", "nantes", type="failover", groups={"web": {"count": 10}}) as running:
+    """Minions with a list of masters sit at one of them, go to the next when it is gone, and come back with it."""
+    quick = {"type": "failover", "failback_interval": 0.5}
+    with swarm(lab, "paris", "nantes", **quick, groups={"web": {"count": 10}}) as running:
         assert running.summary()["joined"] == 10
         lab.kill("paris")
         wait_until(lambda: len(running.swarm.masters[1].seats) == 10, PATIENCE, "all minions at the other master")
         running.ready(PATIENCE)
         assert len(salt(lab, "nantes", "*", "test.ping")) == 10
         assert running.counts.failovers == 10
+        lab.start("paris")
+        wait_until(lambda: len(running.swarm.masters[0].seats) == 10, PATIENCE, "all minions at the first master again")
+        running.ready(PATIENCE)
+        assert len(salt(lab, "paris", "*", "test.ping")) == 10
+        assert running.counts.failbacks == 10
+
+
+def test_failover_begins_at_a_master_that_is_there(lab: Lab) -> None:
+    """When nobody listens at the first address, minions begin at the second, and none is lost on the way."""
+    lab.up()
+    spec_ = spec.from_data({**QUICK, "type": "failover", "groups": {"web": {"count": 3}}})
+    with Background(spec_, ["127.0.0.1:1", *addresses(lab, "nantes")]) as running:
+        running.ready(PATIENCE)
+        assert [len(master.seats) for master in running.swarm.masters] == [0, 3]
+
+
+def test_a_master_whose_key_is_signed_is_believed_by_its_signature(lab: Lab) -> None:
+    """With the public half of the key that signs, minions join that master, and refuse one with another signature."""
+    key = str(configs.root(lab.folder, "paris") / "pki" / "master_sign.pub")
+    with swarm(lab, "paris", "nantes", ready=0, master_sign_key=key, groups={"web": {"count": 2}}) as running:
+        wait_until(lambda: running.summary()["joined"] == 2, PATIENCE, "two minions at the master with the signature")
+        wait_until(lambda: {one.state for one in running.problems()} == {"refusing"}, PATIENCE, "two refusals")
+        assert {(one.master, one.text) for one in running.problems()} == {
+            (addresses(lab, "nantes")[0], "the master's key is signed by another key than master_sign_key")
+        }
 
 
 def connections(lab: Lab) -> int:
@@ -179,16 +219,17 @@ def test_each_minion_can_have_its_own_connections(lab: Lab) -> None:
 
 def test_flapping_minions_are_away_and_come_back(lab: Lab) -> None:
     """Minions that are away do not answer, and answer again when they are back; the others always do."""
-    flapping = {"windows": [{"at": "4s", "down": "8s"}]}
+    flapping = {"windows": [{"at": "3s", "down": "5s"}]}
     groups = {"away": {"count": 3, "flapping": flapping}, "here": {"count": 3}}
     with swarm(lab, "paris", groups=groups) as running:
         wait_until(
             lambda: running.summary()["states"][addresses(lab, "paris")[0]].get("away") == 3, PATIENCE, "three away"
         )
-        done = lab.run("paris", "salt", "--out", "json", "--static", "-t", "1", "*", "cmd.run", "x").stdout
-        answers = json.loads(done[done.index("{") :])
-        assert {one for one, value in answers.items() if isinstance(value, str)} == {"here0", "here1", "here2"}
-        assert running.counts.absent >= 3
+        jid = published(lab, "*", "cmd.run", "x")
+        wait_until(lambda: running.counts.asked == 6, PATIENCE, "six minions that were asked")
+        wait_until(lambda: running.counts.answered == 3, PATIENCE, "three answers")
+        assert set(returns(lab, jid)) == {"here0", "here1", "here2"}
+        assert running.counts.absent == 3
         wait_until(lambda: running.summary()["joined"] == 6, PATIENCE, "all back")
         assert len(salt(lab, "paris", "*", "test.ping")) == 6
 

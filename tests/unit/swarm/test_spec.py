@@ -108,6 +108,8 @@ def test_grains_are_made_when_asked_for(tmp_path: Path) -> None:
         ("groups: {}\n", 1, "one at least"),
         ("seed: 1\n", 1, "'groups' is missing"),
         ("type: cold\ngroups: {web: {}}\n", 1, "'cold' is not known"),
+        ("master_sign_key: /nowhere.pub\ngroups: {web: {}}\n", 1, "cannot be read"),
+        ("master_sign_key: /etc/hostname\ngroups: {web: {}}\n", 1, "is no public key"),
         ("master_finger: ab\ngroups: {web: {}}\n", 1, "is no fingerprint"),
         ("groups:\n  web: [\n", 3, "no YAML"),
         ("a: &a {b: 1}\n<<: *a\n", 2, "no YAML"),

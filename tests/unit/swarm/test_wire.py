@@ -1,5 +1,6 @@
 """The protocol: what a master may say, and what a minion does not believe."""
 
+import base64
 import functools
 import hashlib
 import secrets
@@ -100,6 +101,19 @@ def test_a_wrong_answer_is_not_believed(changes: dict[str, Any], said: str) -> N
         wire.read_sign_in(sign_in, master.accept(sign_in, **changes), pair())
 
 
+def test_a_signed_master_may_change_its_key() -> None:
+    """By the signature of its key, a master is believed with a new key too; without it, or with another one, not."""
+    old, new, signer = Answers(), Answers(pair(101)), Answers(pair(102))
+    sign_in = SignIn.new("web1", old.key, known=False, signer=signer.key)
+    signature = base64.b64encode(signer.sign(new.pair.public.encode()))
+    assert wire.read_sign_in(sign_in, new.accept(sign_in, pub_sig=signature), pair()).master == new.key
+    with pytest.raises(WireError, match="is not signed"):
+        wire.read_sign_in(sign_in, old.accept(sign_in), pair())
+    for wrong in (base64.b64encode(new.sign(new.pair.public.encode())), b"no base64"):
+        with pytest.raises(WireError, match="signed by another key"):
+            wire.read_sign_in(sign_in, new.accept(sign_in, pub_sig=wrong), pair())
+
+
 def test_another_master_is_not_believed() -> None:
     """A master with another key than before is refused, and so is one that only shows the old key."""
     old, other = Answers(), Answers(pair(101))
@@ -124,7 +138,9 @@ def test_a_request_can_be_read_by_salt() -> None:
     """What a minion seals, Salt's own class opens, with nonce and token; and the other way round."""
     session = Crypticle.generate_key_string()
     key = sealing.parse_key(session.encode())
-    sent = salt.payload.loads(wire.request(key, pair(), "web1", {"cmd": "_return", "return": {"a": [1, "é"]}}, NONCE))
+    sent = salt.payload.loads(
+        wire.request(key, pair().token, "web1", {"cmd": "_return", "return": {"a": [1, "é"]}}, NONCE)
+    )
     load = Crypticle({}, session).loads(sent["load"])
     assert (load["cmd"], load["return"], load["id"], load["nonce"]) == ("_return", {"a": [1, "é"]}, "web1", NONCE)
     answer = salt.payload.dumps(Crypticle({}, session).dumps({"ok": True}, NONCE))
