@@ -17,13 +17,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import inspect
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from saltext_logilab.errors import LogilabError, UnavailableError, WireError
 from saltext_logilab.masters import group as groups
+from saltext_logilab.masters.guard import sentence
 from saltext_logilab.masters.journal import Journal
 from saltext_logilab.masters.kinds import verify
 from saltext_logilab.masters.link import MESSAGE_LIMIT, Link
@@ -35,11 +37,12 @@ SILENCE = 3 * HEARTBEAT
 REPAIR_INTERVAL = 60.0
 ANSWER_TIME = 5.0
 LIMITED = 64
+AT_ONCE = 8  # questions of one member that take time
 
 _PART = MESSAGE_LIMIT // 4
 
 Answer = Callable[[bytes, Any], Any]
-"""What answers a question: of the member with this raw public key, about that."""
+"""What answers a question: of the member with this raw public key, about that; at once, or when it is awaited."""
 
 
 @dataclass
@@ -75,6 +78,7 @@ class Exchange:
     _limited: int = 0
     _outbox: list[list[Any]] = field(default_factory=list)
     _asked: dict[int, asyncio.Future[Any]] = field(default_factory=dict)
+    _answering: set[asyncio.Task[None]] = field(default_factory=set)
 
     def wake(self) -> None:
         """Say that there may be something to send."""
@@ -100,7 +104,7 @@ class Exchange:
             await asyncio.wait([sender, receiver], return_when=asyncio.FIRST_COMPLETED)
         finally:
             self.link.close()
-            for task in (sender, receiver, *self._asked.values()):
+            for task in (sender, receiver, *self._asked.values(), *self._answering):
                 task.cancel()
             results = await asyncio.gather(sender, receiver, return_exceptions=True)
         for error in results:
@@ -298,10 +302,29 @@ class Exchange:
         try:
             if answer is None or not self.is_full:
                 raise UnavailableError(f"this master does not answer {str(what)[:40]!r}")
-            told = [True, answer(self.link.public, about)]
+            if len(self._answering) >= AT_ONCE:
+                raise UnavailableError("this master is busy with other questions")
+            told = answer(self.link.public, about)
         except LogilabError as err:
-            told = [False, str(err)]
-        self._outbox.append(["told", number, told])
+            self._tell(number, done=False, told=str(err))
+            return
+        if not inspect.isawaitable(told):
+            self._tell(number, done=True, told=told)
+            return
+        task = asyncio.ensure_future(self._answer(number, told))
+        self._answering.add(task)
+        task.add_done_callback(self._answering.discard)
+
+    async def _answer(self, number: Any, work: Awaitable[Any]) -> None:
+        try:
+            told = await work
+        except Exception as err:  # noqa: BLE001 - the outermost loop of an answer
+            self._tell(number, done=False, told=sentence(err))
+        else:
+            self._tell(number, done=True, told=told)
+
+    def _tell(self, number: Any, *, done: bool, told: Any) -> None:
+        self._outbox.append(["told", number, [done, told]])
         self._wake.set()
 
     def _on_told(self, fields: list[Any]) -> None:

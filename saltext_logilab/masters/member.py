@@ -15,6 +15,8 @@ from typing import Any
 from saltext_logilab.errors import RefusedError, UnavailableError
 from saltext_logilab.masters import archive, control, health
 from saltext_logilab.masters.guard import forever
+from saltext_logilab.masters.jobs.desk import Desk
+from saltext_logilab.masters.jobs.fleet import Fleet
 from saltext_logilab.masters.journal import Journal
 from saltext_logilab.masters.membership import Membership
 from saltext_logilab.masters.patience import within
@@ -51,9 +53,17 @@ class Member:
         self._started = time.time()
         self._about = {"name": settings.name, **surroundings.versions}
         self.membership = Membership(settings, journal, surroundings.master_key, self._held, self._group_changed)
-        answers = {"leave": self.membership.endorse_leave, "keys": lambda _public, _about: store.waiting(KEYS_SHOWN)}
+        desk = Desk(surroundings.jobs)
+        answers = {
+            "leave": self.membership.endorse_leave,
+            "keys": lambda _public, _about: store.waiting(KEYS_SHOWN),
+            "jobs": desk.newest,
+            "job": desk.job,
+            "active": desk.running,
+        }
         hooks = Hooks(self._arrived, self._news.set, self.membership.admit, answers)
         self._peers = Peers(settings, journal, self._about, hooks)
+        fleet = Fleet(settings.name, desk, self._peers)
         self._rounds = Rounds(journal, store, surroundings, self._peers, self._news.set)
         self._commands: dict[str, Callable[..., Awaitable[Any]]] = {
             "init": self._init,
@@ -64,6 +74,9 @@ class Member:
             "confirm": self._confirm,
             "resolve": self._resolve,
             "keys": self._keys,
+            "jobs": fleet.jobs,
+            "job": fleet.job,
+            "active": fleet.active,
         }
         self._gone = self._evicted()
 

@@ -36,13 +36,15 @@ class MastersSettings:
     """
     The settings of one member; ``folder`` is where its identity and its journal live.
 
-    ``silence_days``: a member that was not heard for so long is named in the status.
+    ``silence_days``: a member that was not heard for so long is named in the status. ``keeps_jobs``: its jobs are kept
+    in a database.
     """
 
     name: str
     listen: Address
     folder: Path
     silence_days: int = SILENCE_DAYS
+    keeps_jobs: bool = False
 
     @property
     def identity(self) -> Path:
@@ -65,13 +67,13 @@ def read(opts: Mapping[str, Any]) -> MastersSettings:
     name = section.take("name", str, str(opts["id"]).removesuffix("_master"))
     listen = parse_address(f"{section.path}:listen", section.take("listen", str))
     silence = section.take("silence_days", int, SILENCE_DAYS)
-    section.sub("jobs")  # of the job cache, which reads it by itself
+    jobs = section.sub("jobs").take("dsn", str, "")  # of the job cache, which reads the rest by itself
     section.done()
     if not _NAME.fullmatch(name):
         raise ConfigurationError(f"{section.path}: {name!r} is no name of a master (letters, digits and ._-)")
     if silence < 1:
         raise ConfigurationError(f"{section.path}:silence_days must be 1 or more, not {silence}")
-    return MastersSettings(name, listen, settings.state_dir(opts, AREA), silence)
+    return MastersSettings(name, listen, settings.state_dir(opts, AREA), silence, bool(jobs))
 
 
 def parse_address(path: str, text: str) -> Address:
