@@ -201,6 +201,14 @@ class Peers:
         """Return the short names of the active members by name."""
         return {state.member.name: short for short, state in self.states.items() if state.member.is_active}
 
+    def linked(self) -> dict[bytes, tuple[str, object, frozenset[str]]]:
+        """Return of each active member with a link its name, the newest link, and the minion data that it shares."""
+        return {
+            short: (state.member.name, state.links[-1], frozenset(state.about.get("data", "").split()))
+            for short, state in self.states.items()
+            if state.links and state.links[-1].theirs is not None and state.member.is_active
+        }
+
     async def ask_all(self, what: str, about: Any) -> dict[str, Any]:
         """Ask all members; return by name ``answer``, what each has answered, or ``error``, a sentence."""
         names = self.names()

@@ -11,10 +11,12 @@ from typing import Any
 
 from saltext_logilab import settings
 from saltext_logilab.errors import ConfigurationError
+from saltext_logilab.masters.data.versions import GRAINS, KINDS, MINE
 
 AREA = "masters"
 IDENTITY = "identity.pem"
 SILENCE_DAYS = 7
+DATA = (MINE, GRAINS)
 _LABEL = r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _HOST = re.compile(rf"(?=.{{1,253}}$){_LABEL}(\.{_LABEL})*")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -37,7 +39,7 @@ class MastersSettings:
     The settings of one member; ``folder`` is where its identity and its journal live.
 
     ``silence_days``: a member that was not heard for so long is named in the status. ``keeps_jobs``: its jobs are kept
-    in a database.
+    in a database. ``data``: the kinds of minion data that it shares.
     """
 
     name: str
@@ -45,6 +47,7 @@ class MastersSettings:
     folder: Path
     silence_days: int = SILENCE_DAYS
     keeps_jobs: bool = False
+    data: tuple[str, ...] = DATA
 
     @property
     def identity(self) -> Path:
@@ -68,12 +71,15 @@ def read(opts: Mapping[str, Any]) -> MastersSettings:
     listen = parse_address(f"{section.path}:listen", section.take("listen", str))
     silence = section.take("silence_days", int, SILENCE_DAYS)
     jobs = section.sub("jobs").take("dsn", str, "")  # of the job cache, which reads the rest by itself
+    data = section.take("data", list, list(DATA))
     section.done()
+    if any(kind not in KINDS for kind in data):
+        raise ConfigurationError(f"{section.path}:data must be a list of {', '.join(KINDS)}, not {data!r}")
     if not _NAME.fullmatch(name):
         raise ConfigurationError(f"{section.path}: {name!r} is no name of a master (letters, digits and ._-)")
     if silence < 1:
         raise ConfigurationError(f"{section.path}:silence_days must be 1 or more, not {silence}")
-    return MastersSettings(name, listen, settings.state_dir(opts, AREA), silence, bool(jobs))
+    return MastersSettings(name, listen, settings.state_dir(opts, AREA), silence, bool(jobs), tuple(data))
 
 
 def parse_address(path: str, text: str) -> Address:

@@ -351,6 +351,26 @@ def active() -> dict[str, Any]:
     return done
 
 
+def data(id: str = "") -> dict[str, Any]:  # noqa: A002 - Salt's word
+    """
+    Show how old the minion data is that the masters share: mine, grains, and cached pillar where that is configured.
+
+    Of the minion ``id``: by kind and mine function (``all`` for what is kept as a whole) the ``age`` in seconds, ``by``
+    which master it was seen first, and whether it was ``deleted``. Without an id: of how many ``minions`` there is data
+    on this master, by kind; how many seconds ago each other member was ``compared``; and of which minions something is
+    ``too_large`` to share.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run masters.data
+        salt-run masters.data web1
+    """
+    done: dict[str, Any] = _told(lambda: _call("data", minion=str(id)))
+    return done
+
+
 def history(id: str) -> list[dict[str, Any]] | dict[str, Any]:  # noqa: A002 - Salt's word
     """
     Show what was decided about the minion ``id``, the oldest first: when, what, about which key, on which master.

@@ -132,6 +132,7 @@ def test_jobs_of_all_masters_are_shown_on_each(lab: Lab) -> None:
     found = runner(lab, "paris", "masters.job", jid)
     assert (found["Master"], found["Minions"], found["Result"]["m1"]["return"]) == ("nantes", ["m1"], True)
     lab.kill("nantes")
+    lab.run("paris", "salt", "m1", "grains.setval", "role", "db")
     told = runner(lab, "paris", "masters.jobs", "5")
     assert told["masters"]["paris"]["jobs"] == 5
     assert "error" in told["masters"]["nantes"]
@@ -139,6 +140,10 @@ def test_jobs_of_all_masters_are_shown_on_each(lab: Lab) -> None:
     assert "between 1 and 1000" in runner(lab, "paris", "masters.jobs", "0")["masters"]["paris"]["error"]
     assert "is no job id" in str(runner(lab, "paris", "masters.job", "../x"))
     lab.start("nantes")
+    grain = ("salt", "-G", "role:db", "test.ping", "--preview-target", "--out", "json")
+    wait_until(lambda: json.loads(lab.run("nantes", *grain).stdout) == ["m1"], PATIENCE, "the grain on nantes")
+    assert runner(lab, "nantes", "masters.data", "m1")["grains"]["all"]["age"] >= 0
+    assert runner(lab, "nantes", "masters.data")["minions"]["grains"] == 1
 
 
 def test_an_evicted_master_and_a_new_master_key(lab: Lab) -> None:
