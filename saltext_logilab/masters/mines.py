@@ -37,12 +37,18 @@ class MinionData:
         self.is_followed = opts.get("cache", "localfs") == "localfs" and bool(opts.get("minion_data_cache", True))
 
     def identity(self, kind: str) -> str:
-        """Return what tells this cache from another one in its place; empty when there is none, or it was emptied."""
+        """
+        Return what tells this cache from another one in its place; empty when there is none.
+
+        It names the files with the keys of local users, too: whoever empties a master's cachedir takes them away
+        (``saltutil.clear_cache``), and who clears data of minions does not.
+        """
         try:
             folder = (self._root / (kind if self._apart else "minions")).stat()
+            keys = sorted(f"{one.name}:{one.stat().st_ino}" for one in self._root.glob(".*_key"))
         except OSError:
             return ""
-        return f"{folder.st_dev}:{folder.st_ino}"
+        return " ".join([f"{folder.st_dev}:{folder.st_ino}", *keys])
 
     def stamps(self, kind: str, minions: Iterable[str]) -> dict[str, bytes]:
         """Return of each of ``minions`` that has data what changes when these do."""

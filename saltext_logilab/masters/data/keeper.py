@@ -27,6 +27,7 @@ VALUE_LIMIT = MESSAGE_LIMIT // 2
 SLICE = 100  # banks that are read before others have their turn
 FEW = 10
 LOST = 0.5
+EMPTYING = 60.0  # seconds that the emptying of a cache may take
 
 
 class Keys(Protocol):
@@ -66,6 +67,9 @@ class Keeper:
     keys: Keys
     own: bytes
     unshared: set[Name] = field(default_factory=set)
+    lost: bool = False  # something has vanished that the others are to be asked for
+    emptying: float = EMPTYING
+    _emptied: dict[str, float] = field(default_factory=dict)
     _looking: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def __post_init__(self) -> None:
@@ -91,7 +95,7 @@ class Keeper:
         if self._is_lost(kind, len(vanished), sum(bool(bank.stamp) for bank in known.values())):
             log.warning("The %s of %d minions has vanished at once: it is got from the others", kind, len(vanished))
             self.ledger.change({(kind, one): None for one in vanished})
-            vanished = []
+            vanished, self.lost = [], True
         news = [one for one, stamp in stamps.items() if one not in known or known[one].stamp != stamp]
         for begin in range(0, len(news), SLICE):
             part = news[begin : begin + SLICE]
@@ -100,11 +104,14 @@ class Keeper:
         self._observe(kind, {one: Seen({}) for one in vanished}, accepted, {})
 
     def _is_lost(self, kind: str, vanished: int, known: int) -> bool:
-        """Say whether the cache was lost or emptied as a whole: what is missing there is no decision."""
+        """Say whether the cache was lost, or is being emptied: what is missing there is no decision."""
         identity, noted = self.cache.identity(kind), self.ledger.note(kind)
         if identity != noted:
             self.ledger.set_note(kind, identity)
-        return vanished > 0 and (noted not in ("", identity) or vanished > max(FEW, LOST * known))
+            if noted:
+                self._emptied[kind] = time.monotonic()
+        emptied = time.monotonic() - self._emptied.get(kind, float("-inf")) < self.emptying
+        return vanished > 0 and (emptied or vanished > max(FEW, LOST * known))
 
     def _read(self, kind: str, minions: Iterable[str]) -> dict[str, Seen]:
         """Read the data of ``minions``; what cannot be read says nothing, and is looked at again."""

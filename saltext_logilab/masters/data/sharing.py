@@ -84,9 +84,14 @@ class Sharing:
 
     def answer(self, public: bytes, about: Any) -> Any:
         """Answer a question of the member with the raw public key ``public``; :raises WireError: it is none."""
-        what, *rest = about
+        try:
+            return self._answer(member_id(public), *about)
+        except (TypeError, ValueError) as err:
+            raise WireError("a question about minion data is malformed") from err
+
+    def _answer(self, short: bytes, what: str, *about: Any) -> Any:
         answers: dict[str, Callable[..., Any]] = {
-            "news": lambda: self._due.add(member_id(public)),
+            "news": lambda: self._due.add(short),
             "digests": self.keeper.digests,
             "sums": self.keeper.sums,
             "banks": self.keeper.banks,
@@ -96,7 +101,7 @@ class Sharing:
             raise WireError(f"{str(what)[:40]!r} is no question about minion data")
         if what == "news":
             self._hurry.set()
-        return answers[what](*rest)
+        return answers[what](*about)
 
     def shown(self, minion: str, names: Mapping[bytes, str]) -> dict[str, Any]:
         """
@@ -118,6 +123,10 @@ class Sharing:
             began = time.process_time()
             if self.peers.names() and await self.keeper.look():
                 self._announce()
+            if self.keeper.lost:
+                self.keeper.lost = False
+                self._due |= self.peers.linked().keys()
+                self._hurry.set()
             self.errors.pop("", None)
             await asyncio.sleep(
                 min(max(LOOK_INTERVAL[0], LOOK_SHARE * (time.process_time() - began)), LOOK_INTERVAL[1])

@@ -210,6 +210,25 @@ def test_a_cache_that_was_lost_is_filled_again(tmp_path: Path) -> None:
     play(tmp_path, story, minions=20)
 
 
+def test_a_cleared_cachedir_is_filled_again_and_a_cleared_mine_is_not(tmp_path: Path) -> None:
+    """``saltutil.clear_cache`` takes all, the keys of local users too; ``cache.clear_mine`` takes one file."""
+
+    async def story(paris: Master, nantes: Master) -> None:
+        paris.cachedir.mkdir(parents=True, exist_ok=True)
+        (paris.cachedir / ".root_key").touch()
+        paris.send("m0", a=1)
+        await same((paris, nantes), "m0", {"a": 1})
+        await until(lambda: ".root_key" in paris.member._sharing.keeper.ledger.note("mine"), "it is known")
+        (paris.cachedir / ".root_key").unlink()
+        (paris.cachedir / "mine" / "m0.p").unlink()
+        await same((paris, nantes), "m0", {"a": 1})
+        paris.member._sharing.keeper.emptying = 0.0
+        (paris.cachedir / "mine" / "m0.p").unlink()
+        await same((nantes, paris), "m0", {})
+
+    play(tmp_path, story)
+
+
 def test_a_value_that_is_not_what_was_told_is_refused(tmp_path: Path) -> None:
     """A member that lies changes nothing, and is named."""
 
