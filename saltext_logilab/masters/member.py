@@ -15,7 +15,7 @@ from typing import Any
 from saltext_logilab.errors import RefusedError, UnavailableError
 from saltext_logilab.masters import archive, control, health
 from saltext_logilab.masters.data.keeper import Cache, Keeper
-from saltext_logilab.masters.data.ledger import FILE, Ledger
+from saltext_logilab.masters.data.ledger import FILE, open_ledger
 from saltext_logilab.masters.data.sharing import Sharing
 from saltext_logilab.masters.guard import forever
 from saltext_logilab.masters.jobs.desk import Desk
@@ -122,7 +122,12 @@ class Member:
     def _share(self, cache: Cache | None, kinds: tuple[str, ...]) -> Sharing | None:
         if cache is None or not kinds or not cache.is_followed:
             return None
-        keeper = Keeper(Ledger(self._folder / FILE), cache, kinds, self._rounds, self._journal.origin[:MEMBER_SIZE])
+        try:
+            ledger = open_ledger(self._folder / FILE)
+        except UnavailableError as err:  # keys are shared all the same
+            self._rounds.errors["data"] = str(err)
+            return None
+        keeper = Keeper(ledger, cache, kinds, self._rounds, self._journal.origin[:MEMBER_SIZE])
         return Sharing(keeper, self._peers, self._news.set)
 
     def _know_master_key(self) -> None:

@@ -68,6 +68,7 @@ class Keeper:
     own: bytes
     unshared: set[Name] = field(default_factory=set)
     lost: bool = False  # something has vanished that the others are to be asked for
+    files: int = 0  # that the last look has looked at
     emptying: float = EMPTYING
     _emptied: dict[str, float] = field(default_factory=dict)
     _looking: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -84,12 +85,14 @@ class Keeper:
             before = self.digests()
             accepted = dict(self.keys.accepted())
             self._drop(accepted)
+            self.files = 0
             for kind in self.kinds:
                 await self._look_at(kind, accepted)
             return self.digests() != before
 
     async def _look_at(self, kind: str, accepted: Mapping[str, str]) -> None:
         stamps = await asyncio.to_thread(self.cache.stamps, kind, accepted)
+        self.files += len(stamps)
         known = {name[1]: bank for name, bank in self.ledger.items() if name[0] == kind}
         vanished = [one for one, bank in known.items() if bank.stamp and one not in stamps]
         if self._is_lost(kind, len(vanished), sum(bool(bank.stamp) for bank in known.values())):

@@ -7,6 +7,8 @@ know stands against it.
 
 from __future__ import annotations
 
+import contextlib
+import logging
 from collections.abc import Iterable, Iterator, Mapping
 from hashlib import sha256
 from pathlib import Path
@@ -14,8 +16,11 @@ from typing import Any
 
 import msgpack
 
+from saltext_logilab.errors import UnavailableError
 from saltext_logilab.masters.data.versions import KINDS, Bank, Part, Version
 from saltext_logilab.store import Store
+
+log = logging.getLogger(__name__)
 
 FILE = "data.db"
 VERSION = 1
@@ -40,8 +45,12 @@ class Ledger:
         self._banks: dict[Name, Bank] = {}
         with self._store.reading() as db:
             rows = db.execute("SELECT kind, minion, blob FROM banks").fetchall()
-        for kind, minion, blob in rows:
-            self._set((kind, minion), _unpack(blob))
+        try:
+            for kind, minion, blob in rows:
+                self._set((kind, minion), _unpack(blob))
+        except (ValueError, TypeError, LookupError) as err:
+            self._store.close()
+            raise UnavailableError(f"the ledger of minion data {path} is damaged") from err
 
     def close(self) -> None:
         """Close the file."""
@@ -97,6 +106,18 @@ class Ledger:
         """Note something."""
         with self._store.changing() as db:
             db.execute("INSERT OR REPLACE INTO notes VALUES (?, ?)", (name, value))
+
+
+def open_ledger(path: Path) -> Ledger:
+    """Open the ledger at ``path``; make a damaged one anew; :raises UnavailableError: there can be none."""
+    try:
+        return Ledger(path)
+    except UnavailableError as err:
+        log.warning("%s; it is made anew", err)
+    with contextlib.suppress(OSError):
+        for end in ("", "-wal", "-shm"):
+            path.with_name(path.name + end).unlink(missing_ok=True)
+    return Ledger(path)
 
 
 def bucket(minion: str) -> int:

@@ -25,7 +25,7 @@ from saltext_logilab.masters.records import member_id
 TICK = 0.5
 COMPARE_INTERVAL = 30.0
 LOOK_INTERVAL = (1.0, 15.0)
-LOOK_SHARE = 300  # a look that takes some CPU time is followed by so many times that without one
+LOOK_PAUSE = 0.0015  # seconds without a look for each file that one looks at: at most 0.3 % of a processor
 RETRY = 5.0
 BUCKETS_AT_ONCE = 64
 
@@ -120,7 +120,6 @@ class Sharing:
 
     async def _follow(self) -> None:
         while True:
-            began = time.process_time()
             if self.peers.names() and await self.keeper.look():
                 self._announce()
             if self.keeper.lost:
@@ -128,9 +127,8 @@ class Sharing:
                 self._due |= self.peers.linked().keys()
                 self._hurry.set()
             self.errors.pop("", None)
-            await asyncio.sleep(
-                min(max(LOOK_INTERVAL[0], LOOK_SHARE * (time.process_time() - began)), LOOK_INTERVAL[1])
-            )
+            shortest, longest = LOOK_INTERVAL
+            await asyncio.sleep(min(max(shortest, LOOK_PAUSE * self.keeper.files), longest))
 
     def _announce(self) -> None:
         for short, (_, _, kinds) in self.peers.linked().items():

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import shutil
+import sqlite3
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,7 @@ import salt.daemons.masterapi
 from saltext_logilab.errors import UnavailableError
 from saltext_logilab.masters.data.versions import OUTBOX
 from saltext_logilab.masters.mines import MinionData
+from saltext_logilab.masters.settings import MastersSettings
 from tests.support.minion_keys import KEYS
 from tests.unit.masters.test_members import Site, be_one_group, until
 
@@ -60,11 +64,13 @@ class Master(Site):
         self.data.write("grains", minion, grains)
 
 
-def play(folder: Path, story: Story, names: tuple[str, ...] = ("paris", "nantes"), minions: int = 2) -> None:
+def play(
+    folder: Path, story: Story, names: tuple[str, ...] = ("paris", "nantes"), minions: int = 2, kind: type = Master
+) -> None:
     """Run ``story`` with masters that are each other's peers and have accepted the keys of m0, m1, …."""
 
     async def run() -> None:
-        sites = [Master(folder, name) for name in names]
+        sites = [kind(folder, name) for name in names]
         be_one_group(sites)
         for number in range(minions):
             sites[0].place(f"m{number}", KEYS[number % 3])
@@ -227,6 +233,62 @@ def test_a_cleared_cachedir_is_filled_again_and_a_cleared_mine_is_not(tmp_path: 
         await same((nantes, paris), "m0", {})
 
     play(tmp_path, story)
+
+
+@pytest.mark.parametrize("damage", ["garbage", "row"])
+def test_a_damaged_ledger_is_made_anew(tmp_path: Path, damage: str) -> None:
+    """And what the other master knows stands against what is found in the cache then."""
+
+    async def story(paris: Master, nantes: Master) -> None:
+        for value in (1, 2):
+            paris.send("m0", a=value)
+            await same((paris, nantes), "m0", {"a": value})
+        await nantes.kill()
+        if damage == "garbage":
+            (nantes.state / "data.db").write_bytes(b"no database" * 1000)
+        else:
+            with contextlib.closing(sqlite3.connect(nantes.state / "data.db")) as db, db:
+                db.execute("UPDATE banks SET blob = ?", (b"\xc1",))
+        nantes.send("m0", a=0)
+        nantes.start()
+        await same((paris, nantes), "m0", {"a": 2})
+
+    play(tmp_path, story)
+
+
+def test_data_without_a_place_for_a_ledger_stops_no_keys(tmp_path: Path) -> None:
+    """The status names it; keys are shared."""
+
+    async def story(paris: Master, nantes: Master) -> None:
+        await nantes.kill()
+        for file in nantes.state.glob("data.db*"):
+            file.unlink()
+        (nantes.state / "data.db").mkdir()
+        nantes.start()
+        paris.place("m9", KEYS[0])
+        await until(lambda: "m9" in nantes.accepted(), "a key on nantes")
+        await until(lambda: "ledger of minion data" in str(nantes.health()["errors"]), "the status of nantes")
+
+    play(tmp_path, story)
+
+
+def test_the_cached_pillar_is_shared_where_it_is_configured(tmp_path: Path) -> None:
+    """By default it is not; a master that shares it gets it from none that does not."""
+
+    class Open(Master):
+        @property
+        def settings(self) -> MastersSettings:
+            return replace(super().settings, data=("mine", "pillar") if self.name != "lyon" else ("mine",))
+
+    async def story(*sites: Master) -> None:
+        paris, nantes, lyon = sites
+        paris.data.write("pillar", "m0", {"secret": "s"})
+        paris.send("m0", a=1)
+        await same(sites, "m0", {"a": 1})
+        await until(lambda: nantes.data.read("pillar", "m0") == {"secret": "s"}, "the pillar at nantes")
+        assert lyon.data.read("pillar", "m0") == {}
+
+    play(tmp_path, story, ("paris", "nantes", "lyon"), kind=Open)
 
 
 def test_a_value_that_is_not_what_was_told_is_refused(tmp_path: Path) -> None:
