@@ -37,7 +37,7 @@ SILENCE = 3 * HEARTBEAT
 REPAIR_INTERVAL = 60.0
 ANSWER_TIME = 5.0
 LIMITED = 64
-AT_ONCE = 8  # questions of one member that take time
+AT_ONCE = 4  # questions of one member that take time
 
 _PART = MESSAGE_LIMIT // 4
 
@@ -53,6 +53,7 @@ class Exchange:
     :param changed: called with the subjects that received records have changed.
     :param heard: called after each ``have`` of the other side.
     :param answers: what answers which question.
+    :param heartbeat: after so many seconds of silence it says that it is there.
     """
 
     link: Link
@@ -61,6 +62,7 @@ class Exchange:
     changed: Callable[[set[str]], None]
     heard: Callable[[], None]
     answers: Mapping[str, Answer] = field(default_factory=dict)
+    heartbeat: float = HEARTBEAT
     theirs: dict[bytes, int] | None = None
     their_about: dict[str, str] = field(default_factory=dict)
     differs: bool = False
@@ -140,12 +142,12 @@ class Exchange:
             if not self.is_full or self.theirs is None:  # the other side may not know yet that both take part
                 await self._introduce()
             if self.is_full and (self._acknowledge or time.monotonic() >= due):
-                self._acknowledge, due = False, time.monotonic() + HEARTBEAT
+                self._acknowledge, due = False, time.monotonic() + self.heartbeat
                 await self.link.send(self._have())
             if self.theirs is not None and self.is_full:
                 await self._send_missing()
             if time.monotonic() >= due:  # a limited link lives on, too
-                due = time.monotonic() + HEARTBEAT
+                due = time.monotonic() + self.heartbeat
                 await self.link.send(["hello", dict(self.about)])
             if not self._outbox:
                 with contextlib.suppress(asyncio.TimeoutError):
