@@ -94,7 +94,7 @@ class Keeper:
         stamps = await asyncio.to_thread(self.cache.stamps, kind, accepted)
         self.files += len(stamps)
         known = {name[1]: bank for name, bank in self.ledger.items() if name[0] == kind}
-        vanished = [one for one, bank in known.items() if bank.stamp and one not in stamps]
+        vanished = [one for one, bank in known.items() if bank.stamp and one in accepted and one not in stamps]
         if self._is_lost(kind, len(vanished), sum(bool(bank.stamp) for bank in known.values())):
             log.warning("The %s of %d minions has vanished at once: it is got from the others", kind, len(vanished))
             self.ledger.change({(kind, one): None for one in vanished})

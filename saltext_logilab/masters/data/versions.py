@@ -143,11 +143,12 @@ def _next(known: Part | None, one: bytes, numbered: tuple[bytes, int] | None, at
     if known and known.digest == one:
         return known
     epoch = known.version.epoch if known else 0
+    later = min(epoch + 1, _HIGHEST - 1)  # a member that has told the highest one stops nobody else
     if numbered and one:
         number, counter = numbered
         goes_on = known is not None and known.version.tie == number and known.version.counter < counter
-        return Part(Version(epoch if goes_on else epoch + 1, number, counter), one, at, by)
-    return Part(Version(epoch + 1, one, 0), one, at, by)
+        return Part(Version(epoch if goes_on else later, number, counter), one, at, by)
+    return Part(Version(later, one, 0), one, at, by)
 
 
 def wanted(theirs: Mapping[str, Version], ours: Bank | None) -> list[str]:

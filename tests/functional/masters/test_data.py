@@ -185,6 +185,23 @@ def test_nothing_is_kept_for_a_deleted_key_or_taken_for_another_one(tmp_path: Pa
     play(tmp_path, story)
 
 
+def test_what_is_forgotten_for_a_moment_is_not_deleted(tmp_path: Path) -> None:
+    """A key that the engine looks at anew, though it is in the store all the time, keeps its data."""
+
+    async def story(paris: Master, nantes: Master) -> None:
+        for minion in ("m0", "m1"):
+            paris.send(minion, a=1)
+            await same((paris, nantes), minion, {"a": 1})
+        forgotten = paris.member._rounds._applied.pop("m0")
+        await paris.member._sharing.keeper.look()
+        paris.member._rounds._applied["m0"] = forgotten
+        paris.send("m1", a=2)
+        await same((paris, nantes), "m1", {"a": 2})
+        await same((paris, nantes), "m0", {"a": 1})
+
+    play(tmp_path, story)
+
+
 def test_data_of_ids_without_an_accepted_key_is_no_business_of_the_group(tmp_path: Path) -> None:
     """It stays where it is, and goes nowhere."""
 

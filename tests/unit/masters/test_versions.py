@@ -115,6 +115,13 @@ def test_grains_of_one_connection_stay_each_masters_own() -> None:
     assert versions.put(GRAINS, held, WHOLE, None) == {}
 
 
+def test_the_highest_epoch_is_no_end() -> None:
+    """A member that tells it makes the versions of others no malformed ones."""
+    highest = Part(Version(2**63 - 1, b"x", 0), b"x", 0.0, NANTES)
+    bank = seen(Bank("key", {"a": highest}), {"a": 1})
+    assert versions.unpack(versions.pack(bank.parts["a"], 0.0), 0.0).version == bank.parts["a"].version
+
+
 @given(st.recursive(st.one_of(st.none(), st.booleans(), st.integers(), st.text(), st.binary()), st.lists, max_leaves=5))
 def test_a_digest_does_not_depend_on_the_order_of_mappings(value: Any) -> None:
     """And not on whether a sequence came as a tuple; other values have other ones."""
