@@ -193,7 +193,9 @@ def test_what_is_forgotten_for_a_moment_is_not_deleted(tmp_path: Path) -> None:
             paris.send(minion, a=1)
             await same((paris, nantes), minion, {"a": 1})
         forgotten = paris.member._rounds._applied.pop("m0")
-        await paris.member._sharing.keeper.look()
+        keeper = paris.member._sharing.keeper
+        await keeper.look()
+        assert keeper.ledger.get(("mine", "m0")).parts["a"].digest
         paris.member._rounds._applied["m0"] = forgotten
         paris.send("m1", a=2)
         await same((paris, nantes), "m1", {"a": 2})
