@@ -16,6 +16,7 @@ from saltext_logilab.lab.plan import FAKE, Member, Plan
 FOLDERS = ("etc", "bin", "root", "root/pki", "root/cache", "root/log", "root/run", "root/state")
 SOCKET_NAME = 48  # the longest name that Salt gives a socket, with its slash
 SOCKET_PATH = 107  # sun_path of unix(7), without its final zero
+_ENGINES: list[dict[str, Any]] = [{"logilab_masters": {}}]
 
 
 def root(folder: Path, name: str) -> Path:
@@ -56,8 +57,8 @@ def master(folder: Path, plan: Plan, member: Member, *, formulas: Path | None) -
         "worker_threads": 2,
         "file_roots": {"base": files},
         "pillar_roots": {"base": [str(folder / "srv" / "pillar")]},
-        **_group(folder, plan, member),
         **plan.master_options,
+        **_group(folder, plan, member),
     }
 
 
@@ -125,15 +126,18 @@ def _common(folder: Path, member: Member, user: str) -> dict[str, Any]:
 
 
 def is_group(plan: Plan) -> bool:
-    """Say whether the masters of ``plan`` are to be one group."""
-    return len(plan.masters) > 1 and not {"engines", "logilab"} & plan.master_options.keys()
+    """Say whether the masters of ``plan`` are to be one group: several, unless only other engines were asked for."""
+    engines = plan.master_options.get("engines", _ENGINES)
+    return len(plan.masters) > 1 and any("logilab_masters" in engine for engine in engines)
 
 
 def _group(folder: Path, plan: Plan, member: Member) -> dict[str, Any]:
-    if len(plan.masters) == 1:
+    """Return what makes ``member`` one of the group, besides what the plan says of ``logilab``."""
+    if not is_group(plan):
         return {}
-    own = {"name": member.name, "listen": f"{member.address}:{plan.ports.peers}"}
+    wanted = plan.master_options.get("logilab", {})
+    own = {"name": member.name, "listen": f"{member.address}:{plan.ports.peers}", **wanted.get("masters", {})}
     return {
-        "engines": [{"logilab_masters": {}}],
-        "logilab": {"state_dir": str(root(folder, member.name) / "state"), "masters": own},
+        "engines": plan.master_options.get("engines", _ENGINES),
+        "logilab": {"state_dir": str(root(folder, member.name) / "state"), **wanted, "masters": own},
     }

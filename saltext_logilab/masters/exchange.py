@@ -17,13 +17,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import inspect
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from saltext_logilab.errors import LogilabError, UnavailableError, WireError
 from saltext_logilab.masters import group as groups
+from saltext_logilab.masters.guard import sentence
 from saltext_logilab.masters.journal import Journal
 from saltext_logilab.masters.kinds import verify
 from saltext_logilab.masters.link import MESSAGE_LIMIT, Link
@@ -35,11 +37,12 @@ SILENCE = 3 * HEARTBEAT
 REPAIR_INTERVAL = 60.0
 ANSWER_TIME = 5.0
 LIMITED = 64
+AT_ONCE = 4  # questions of one member that take time
 
 _PART = MESSAGE_LIMIT // 4
 
 Answer = Callable[[bytes, Any], Any]
-"""What answers a question: of the member with this raw public key, about that."""
+"""What answers a question: of the member with this raw public key, about that; at once, or when it is awaited."""
 
 
 @dataclass
@@ -50,6 +53,7 @@ class Exchange:
     :param changed: called with the subjects that received records have changed.
     :param heard: called after each ``have`` of the other side.
     :param answers: what answers which question.
+    :param heartbeat: after so many seconds of silence it says that it is there.
     """
 
     link: Link
@@ -58,6 +62,7 @@ class Exchange:
     changed: Callable[[set[str]], None]
     heard: Callable[[], None]
     answers: Mapping[str, Answer] = field(default_factory=dict)
+    heartbeat: float = HEARTBEAT
     theirs: dict[bytes, int] | None = None
     their_about: dict[str, str] = field(default_factory=dict)
     differs: bool = False
@@ -75,6 +80,7 @@ class Exchange:
     _limited: int = 0
     _outbox: list[list[Any]] = field(default_factory=list)
     _asked: dict[int, asyncio.Future[Any]] = field(default_factory=dict)
+    _answering: set[asyncio.Task[None]] = field(default_factory=set)
 
     def wake(self) -> None:
         """Say that there may be something to send."""
@@ -100,7 +106,7 @@ class Exchange:
             await asyncio.wait([sender, receiver], return_when=asyncio.FIRST_COMPLETED)
         finally:
             self.link.close()
-            for task in (sender, receiver, *self._asked.values()):
+            for task in (sender, receiver, *self._asked.values(), *self._answering):
                 task.cancel()
             results = await asyncio.gather(sender, receiver, return_exceptions=True)
         for error in results:
@@ -136,12 +142,12 @@ class Exchange:
             if not self.is_full or self.theirs is None:  # the other side may not know yet that both take part
                 await self._introduce()
             if self.is_full and (self._acknowledge or time.monotonic() >= due):
-                self._acknowledge, due = False, time.monotonic() + HEARTBEAT
+                self._acknowledge, due = False, time.monotonic() + self.heartbeat
                 await self.link.send(self._have())
             if self.theirs is not None and self.is_full:
                 await self._send_missing()
             if time.monotonic() >= due:  # a limited link lives on, too
-                due = time.monotonic() + HEARTBEAT
+                due = time.monotonic() + self.heartbeat
                 await self.link.send(["hello", dict(self.about)])
             if not self._outbox:
                 with contextlib.suppress(asyncio.TimeoutError):
@@ -301,10 +307,29 @@ class Exchange:
         try:
             if answer is None or not self.is_full:
                 raise UnavailableError(f"this master does not answer {str(what)[:40]!r}")
-            told = [True, answer(self.link.public, about)]
+            if len(self._answering) >= AT_ONCE:
+                raise UnavailableError("this master is busy with other questions")
+            told = answer(self.link.public, about)
         except LogilabError as err:
-            told = [False, str(err)]
-        self._outbox.append(["told", number, told])
+            self._tell(number, done=False, told=str(err))
+            return
+        if not inspect.isawaitable(told):
+            self._tell(number, done=True, told=told)
+            return
+        task = asyncio.ensure_future(self._answer(number, told))
+        self._answering.add(task)
+        task.add_done_callback(self._answering.discard)
+
+    async def _answer(self, number: Any, work: Awaitable[Any]) -> None:
+        try:
+            told = await work
+        except Exception as err:  # noqa: BLE001 - the outermost loop of an answer
+            self._tell(number, done=False, told=sentence(err))
+        else:
+            self._tell(number, done=True, told=told)
+
+    def _tell(self, number: Any, *, done: bool, told: Any) -> None:
+        self._outbox.append(["told", number, [done, told]])
         self._wake.set()
 
     def _on_told(self, fields: list[Any]) -> None:

@@ -29,8 +29,10 @@ except ImportError:  # Salt 3006 and 3007 know no resources
 
 from saltext_logilab import __version__
 from saltext_logilab.errors import UnavailableError
+from saltext_logilab.masters.jobcache import MasterJobs
 from saltext_logilab.masters.keydirs import Held, KeyDirectories
 from saltext_logilab.masters.keys import Key, is_minion_id, parse_key
+from saltext_logilab.masters.mines import MinionData
 from saltext_logilab.masters.records import State
 
 log = logging.getLogger(__name__)
@@ -161,6 +163,8 @@ class MasterSurroundings:
     def __init__(self, opts: Mapping[str, Any]) -> None:
         self._opts = opts
         self.versions = {"salt": salt.version.__version__, "logilab": __version__}
+        self.jobs = MasterJobs(opts)
+        self.data = MinionData(opts)
 
     def master_key(self) -> str:
         """Return the fingerprint of this master's public key, as ``salt-key -F`` shows it."""

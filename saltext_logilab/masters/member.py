@@ -14,7 +14,12 @@ from typing import Any
 
 from saltext_logilab.errors import RefusedError, UnavailableError
 from saltext_logilab.masters import archive, control, health
+from saltext_logilab.masters.data.keeper import Cache, Keeper
+from saltext_logilab.masters.data.ledger import FILE, open_ledger
+from saltext_logilab.masters.data.sharing import Sharing
 from saltext_logilab.masters.guard import forever
+from saltext_logilab.masters.jobs.desk import Desk
+from saltext_logilab.masters.jobs.fleet import Fleet
 from saltext_logilab.masters.journal import Journal
 from saltext_logilab.masters.membership import Membership
 from saltext_logilab.masters.patience import within
@@ -51,10 +56,22 @@ class Member:
         self._started = time.time()
         self._about = {"name": settings.name, **surroundings.versions}
         self.membership = Membership(settings, journal, surroundings.master_key, self._held, self._group_changed)
-        answers = {"leave": self.membership.endorse_leave, "keys": lambda _public, _about: store.waiting(KEYS_SHOWN)}
+        desk = Desk(surroundings.jobs)
+        answers = {
+            "leave": self.membership.endorse_leave,
+            "keys": lambda _public, _about: store.waiting(KEYS_SHOWN),
+            "jobs": desk.newest,
+            "job": desk.job,
+            "active": desk.running,
+        }
         hooks = Hooks(self._arrived, self._news.set, self.membership.admit, answers)
         self._peers = Peers(settings, journal, self._about, hooks)
+        fleet = Fleet(settings.name, desk, self._peers)
         self._rounds = Rounds(journal, store, surroundings, self._peers, self._news.set)
+        self._sharing = self._share(surroundings.data, settings.data)
+        if self._sharing:
+            self._about["data"] = " ".join(settings.data)
+            answers["data"] = self._sharing.answer
         self._commands: dict[str, Callable[..., Awaitable[Any]]] = {
             "init": self._init,
             "invite": self._invite,
@@ -64,6 +81,10 @@ class Member:
             "confirm": self._confirm,
             "resolve": self._resolve,
             "keys": self._keys,
+            "jobs": fleet.jobs,
+            "job": fleet.job,
+            "active": fleet.active,
+            "data": self._data,
         }
         self._gone = self._evicted()
 
@@ -77,6 +98,7 @@ class Member:
         work: asyncio.Future[Any] = asyncio.gather(
             self._peers.run(),
             self._begin_rounds(),
+            *([self._sharing.run()] if self._sharing else ()),
             forever(self._keep_health, self._mute),
             forever(lambda: control.serve(self._folder, self._commands), self._mute),
         )
@@ -96,6 +118,17 @@ class Member:
         await self._peers.first_contact()  # a journal that was set back learns so before it makes records
         self.membership.keep_address()
         await self._rounds.run()
+
+    def _share(self, cache: Cache | None, kinds: tuple[str, ...]) -> Sharing | None:
+        if cache is None or not kinds or not cache.is_followed:
+            return None
+        try:
+            ledger = open_ledger(self._folder / FILE)
+        except UnavailableError as err:  # keys are shared all the same
+            self._rounds.errors["data"] = str(err)
+            return None
+        keeper = Keeper(ledger, cache, kinds, self._rounds, self._journal.origin[:MEMBER_SIZE])
+        return Sharing(keeper, self._peers, self._news.set)
 
     def _know_master_key(self) -> None:
         try:
@@ -184,6 +217,12 @@ class Member:
         own = {str(self._about["name"]): {"answer": self._store.waiting(KEYS_SHOWN)}}
         return {**own, **await self._peers.ask_all("keys", None)}
 
+    async def _data(self, minion: str) -> dict[str, Any]:
+        if self._sharing is None:
+            raise RefusedError("this master shares no minion data: it is told so, or Salt's cache is no localfs")
+        names = {short: one.name for short, one in self._journal.group().members.items()}
+        return self._sharing.shown(minion, names)
+
     # -- health --------------------------------------------------------------------------------------------------------
 
     @staticmethod
@@ -203,7 +242,8 @@ class Member:
                 continue
 
     def _health(self) -> dict[str, Any]:
-        own = [*self._rounds.errors.values(), self._peers.error, self._rounds.caution.sentence()]
+        data = self._sharing.errors if self._sharing else {}
+        own = [*self._rounds.errors.values(), *data.values(), self._peers.error, self._rounds.caution.sentence()]
         return {
             "pid": os.getpid(),
             "salt": self._about["salt"],

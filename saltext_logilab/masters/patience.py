@@ -19,6 +19,7 @@ async def within(seconds: float, work: Awaitable[T]) -> T:
     :raises asyncio.TimeoutError: it takes longer; it is cancelled then.
     """
     task = asyncio.ensure_future(work)
+    task.add_done_callback(_hear)
     try:
         await asyncio.wait([task], timeout=seconds)
     finally:
@@ -29,3 +30,9 @@ async def within(seconds: float, work: Awaitable[T]) -> T:
         await asyncio.wait([task])
         raise asyncio.TimeoutError
     return task.result()
+
+
+def _hear(task: asyncio.Future[T]) -> None:
+    """Take notice of how ``task`` has ended: one that fails as it is cancelled is no error that nobody has heard of."""
+    if not task.cancelled():
+        task.exception()

@@ -12,7 +12,7 @@ from typing import Any
 
 from saltext_logilab.errors import UnavailableError
 from saltext_logilab.identity import fingerprint
-from saltext_logilab.masters.exchange import Answer, Exchange
+from saltext_logilab.masters.exchange import ANSWER_TIME, Answer, Exchange
 from saltext_logilab.masters.group import Member
 from saltext_logilab.masters.guard import forever, sentence
 from saltext_logilab.masters.journal import Journal
@@ -197,11 +197,23 @@ class Peers:
             if state.links:
                 state.links[-1].wake()
 
+    def names(self) -> dict[str, bytes]:
+        """Return the short names of the active members by name."""
+        return {state.member.name: short for short, state in self.states.items() if state.member.is_active}
+
+    def linked(self) -> dict[bytes, tuple[str, object, frozenset[str]]]:
+        """Return of each active member with a link its name, the newest link, and the minion data that it shares."""
+        return {
+            short: (state.member.name, state.links[-1], frozenset(state.about.get("data", "").split()))
+            for short, state in self.states.items()
+            if state.links and state.links[-1].theirs is not None and state.member.is_active
+        }
+
     async def ask_all(self, what: str, about: Any) -> dict[str, Any]:
         """Ask all members; return by name ``answer``, what each has answered, or ``error``, a sentence."""
-        names = {short: state.member.name for short, state in self.states.items() if state.member.is_active}
-        told = await asyncio.gather(*(self._ask(short, what, about) for short in names))
-        return dict(zip(names.values(), told, strict=True))
+        names = self.names()
+        told = await asyncio.gather(*(self._ask(short, what, about) for short in names.values()))
+        return dict(zip(names, told, strict=True))
 
     async def _ask(self, short: bytes, what: str, about: Any) -> dict[str, Any]:
         try:
@@ -209,13 +221,13 @@ class Peers:
         except UnavailableError as err:
             return {"error": str(err)}
 
-    async def ask(self, short: bytes, what: str, about: Any) -> Any:
-        """Ask one member; :raises UnavailableError: it is not connected, or does not answer."""
+    async def ask(self, short: bytes, what: str, about: Any, timeout: float = ANSWER_TIME) -> Any:
+        """Ask one member; :raises UnavailableError: it is not connected, or does not answer in time."""
         state = self.states.get(short)
         links = state.links if state else []
         if not links:
             raise UnavailableError((state and state.error) or "it is not connected")
-        return await links[-1].ask(what, about)
+        return await links[-1].ask(what, about, timeout)
 
     def _deaf(self, error: str) -> None:
         self.listening = False

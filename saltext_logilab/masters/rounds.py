@@ -77,6 +77,15 @@ class Rounds:
             forever(self._next_round, self._failed),
         )
 
+    def accepted(self) -> dict[str, str]:
+        """Return the fingerprints of the accepted keys, by minion, as they were last applied."""
+        return {one: was.fingerprint for one, was in self._applied.items() if was.state is State.ACCEPTED}
+
+    def holds(self, minion: str) -> str:
+        """Return the fingerprint of the key of ``minion`` that is accepted in the key store now; empty for none."""
+        held = self._store.read([minion]).get(minion)
+        return held.fingerprint if held and held.state == "accepted" else ""
+
     def arrived(self, subjects: set[str]) -> None:
         """Say that records about ``subjects`` have come."""
         self.unapplied |= subjects

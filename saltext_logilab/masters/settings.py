@@ -11,11 +11,13 @@ from typing import Any
 
 from saltext_logilab import settings
 from saltext_logilab.errors import ConfigurationError
+from saltext_logilab.masters.data.versions import GRAINS, KINDS, MINE
 
 AREA = "masters"
 IDENTITY = "identity.pem"
 SILENCE_DAYS = 7
 _EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - nothing is bound by this
+DATA = (MINE, GRAINS)
 _LABEL = r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _HOST = re.compile(rf"(?=.{{1,253}}$){_LABEL}(\.{_LABEL})*")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -38,7 +40,8 @@ class MastersSettings:
     The settings of one member; ``folder`` is where its identity and its journal live.
 
     ``address`` is how the other members reach it, where that is not what it listens at. ``silence_days``: a member that
-    was not heard for so long is named in the status.
+    was not heard for so long is named in the status. ``keeps_jobs``: its jobs are kept in a database. ``data``: the
+    kinds of minion data that it shares.
     """
 
     name: str
@@ -46,6 +49,8 @@ class MastersSettings:
     folder: Path
     silence_days: int = SILENCE_DAYS
     address: Address | None = None
+    keeps_jobs: bool = False
+    data: tuple[str, ...] = DATA
 
     @property
     def reached(self) -> str:
@@ -75,8 +80,11 @@ def read(opts: Mapping[str, Any]) -> MastersSettings:
     told = section.take("address", str, "")
     address = parse_address(f"{section.path}:address", told) if told else None
     silence = section.take("silence_days", int, SILENCE_DAYS)
-    section.sub("jobs")  # of the job cache, which reads it by itself
+    jobs = section.sub("jobs").take("dsn", str, "")  # of the job cache, which reads the rest by itself
+    data = section.take("data", list, list(DATA))
     section.done()
+    if any(kind not in KINDS for kind in data):
+        raise ConfigurationError(f"{section.path}:data must be a list of {', '.join(KINDS)}, not {data!r}")
     if not _NAME.fullmatch(name):
         raise ConfigurationError(f"{section.path}: {name!r} is no name of a master (letters, digits and ._-)")
     if silence < 1:
@@ -86,7 +94,7 @@ def read(opts: Mapping[str, Any]) -> MastersSettings:
             f"{section.path}:listen is every address of this machine: say in {section.path}:address how the others"
             " reach it"
         )
-    return MastersSettings(name, listen, settings.state_dir(opts, AREA), silence, address)
+    return MastersSettings(name, listen, settings.state_dir(opts, AREA), silence, address, bool(jobs), tuple(data))
 
 
 def parse_address(path: str, text: str) -> Address:

@@ -13,6 +13,7 @@ from saltext_logilab.errors import UnavailableError
 from saltext_logilab.identity import load
 from saltext_logilab.masters import health, service
 from saltext_logilab.masters.group import Group
+from saltext_logilab.masters.jobs.spool import FILE, Spool, Standing
 from saltext_logilab.masters.journal import Journal
 from saltext_logilab.masters.records import member_id
 from saltext_logilab.masters.settings import MastersSettings
@@ -81,7 +82,13 @@ class _Told:
     def data(self) -> dict[str, Any]:
         """Return all of it as plain data."""
         members = [self._member(short) for short in self._group.members]
-        problems = [*self._own_problems(), *self._group_problems(), *self._peer_problems(members), *self._reports()]
+        problems = [
+            *self._own_problems(),
+            *self._job_problems(),
+            *self._group_problems(),
+            *self._peer_problems(members),
+            *self._reports(),
+        ]
         me = self._group.members.get(self._own)
         records = self._journal.counts() if self._journal else {}
         return {
@@ -92,6 +99,7 @@ class _Told:
             "age": round(self._now - self._seen["written"], 1),
             "records": records,
             "held": self._seen.get("held", 0),
+            **self._jobs(),
             "conflicts": sum(one.kind == "conflict" for one in self._all_reports()),
             "members": {
                 self._unique(one, members): one
@@ -146,6 +154,34 @@ class _Told:
         yield from self._seen["errors"]
         if self._seen.get("waiting") and self._group.members:
             yield f"{self._seen['waiting']} ids wait to be applied to the key store"
+
+    @cached_property
+    def _spooled(self) -> Standing | None:
+        """How the spool of jobs stands; None when no jobs are kept."""
+        path = self._settings.folder / FILE
+        if not self._settings.keeps_jobs or not path.exists():
+            return None
+        spool = Spool(path)
+        try:
+            return spool.standing()
+        finally:
+            spool.close()
+
+    def _jobs(self) -> dict[str, Any]:
+        one = self._spooled
+        if one is None:
+            return {}
+        reached = round(self._now - one.reached, 1) if one.reached else None
+        return {"jobs": {"waiting": one.waiting, "reached": reached}}
+
+    def _job_problems(self) -> Iterator[str]:
+        one = self._spooled
+        if one and one.problem:
+            span = _span(self._now - (one.since or self._now))
+            yield f"the database of jobs takes nothing for {span}, {one.waiting} entries wait: {one.problem}"
+        elif one and one.oldest and self._now - one.oldest > STALE:
+            span = _span(self._now - one.oldest)
+            yield f"{one.waiting} entries wait for the database of jobs, for {span}: does the engine logilab_jobs run?"
 
     def _group_problems(self) -> Iterator[str]:
         me = self._group.members.get(self._own)
@@ -203,6 +239,8 @@ def table(name: str, found: Mapping[str, Any]) -> str:
         lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
         counts = [f"{count} {state}" for state, count in found["records"].items()]
         lines += ["", f"records: {', '.join(counts)}; conflicts: {found['conflicts']}; held: {found['held']}"]
+    if "jobs" in found:
+        lines += [f"jobs that wait for the database: {found['jobs']['waiting']}"]
     lines += [f"PROBLEM: {sentence}" for sentence in found["problems"]] or ["All masters agree."]
     return "\n".join(lines) if lines else name
 

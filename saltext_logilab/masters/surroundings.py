@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
+from saltext_logilab.masters.data.keeper import Cache
+from saltext_logilab.masters.jobs.desk import JobSource
 from saltext_logilab.masters.keydirs import Held
 from saltext_logilab.masters.keys import Key
 from saltext_logilab.masters.records import State
@@ -30,6 +32,16 @@ class Surroundings(Protocol):
     @property
     def versions(self) -> dict[str, str]:
         """The versions of ``salt`` and of ``logilab`` (this extension)."""
+        ...
+
+    @property
+    def jobs(self) -> JobSource | None:
+        """What the master knows of its jobs, if it can be asked."""
+        ...
+
+    @property
+    def data(self) -> Cache | None:
+        """The master's cache of minion data, if there is one."""
         ...
 
     def master_key(self) -> str:

@@ -59,6 +59,13 @@ class JobCache:
         """Return for each minion the jid of its last return of ``function``."""
         return self._ask(lambda: self.database.last_returns(function), {})
 
+    def masters(self, jids: Iterable[str]) -> dict[str, str]:
+        """Return which master has started each of the jobs, where that is known."""
+        wanted = list(jids)
+        here = dict.fromkeys(self.spool.loads().keys() & set(wanted), self.database.master)
+        stored: dict[str, str] = self._ask(lambda: self.database.masters(wanted), {})
+        return here | stored
+
     def minions(self) -> list[str]:
         """Return the ids of all minions that have returned something."""
         return self._ask(self.database.minions, [])

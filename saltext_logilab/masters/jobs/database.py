@@ -67,7 +67,7 @@ class Database:
 
     def __init__(self, dsn: str, master: str) -> None:
         """Name the database; ``master`` is who writes."""
-        self._dsn, self._master = dsn, master
+        self._dsn, self.master = dsn, master
         self._connection: Connection[Any] | None = None
         self._days: set[date] = set()
 
@@ -109,10 +109,10 @@ class Database:
                 cursor.executemany(statement, [row(entry) for entry in wanted if entry.kind is kind])
 
     def _load(self, entry: Entry) -> tuple[object, ...]:
-        return entry.at, entry.jid, self._master, entry.function, entry.user, entry.target, entry.blob
+        return entry.at, entry.jid, self.master, entry.function, entry.user, entry.target, entry.blob
 
     def _minions(self, entry: Entry) -> tuple[object, ...]:
-        return entry.at, entry.jid, self._master, list(entry.minions)
+        return entry.at, entry.jid, self.master, list(entry.minions)
 
     def _return(self, entry: Entry) -> tuple[object, ...]:
         return entry.at, entry.jid, entry.minion, entry.function, entry.retcode, entry.blob
@@ -163,6 +163,12 @@ class Database:
                 "SELECT jid, master, load FROM logilab.jobs WHERE load IS NOT NULL ORDER BY at DESC LIMIT %s", (count,)
             )
             return {jid: (master, bytes(load)) for jid, master, load in rows}
+
+    def masters(self, jids: list[str]) -> dict[str, str]:
+        """Return the master that has started each of the jobs ``jids``."""
+        with self._working() as connection:
+            rows = connection.execute("SELECT jid, master FROM logilab.jobs WHERE jid = ANY(%s)", (jids,))
+            return dict(rows.fetchall())
 
     def last_returns(self, function: str) -> dict[str, str]:
         """Return for each minion the jid of its last return of ``function``."""

@@ -40,9 +40,14 @@ _SELECT = "SELECT kind, jid, at, blob, minion, minions, function, user, target, 
 
 @dataclass(frozen=True)
 class Standing:
-    """How the spool stands: entries that wait, when the database last took some (Unix time), why it takes none."""
+    """
+    How the spool stands: entries that wait, when the oldest one came and the database last took some, and why not.
+
+    All times are Unix times.
+    """
 
     waiting: int
+    oldest: float | None
     reached: float | None
     problem: str | None
     since: float | None
@@ -87,8 +92,8 @@ class Spool:
     def standing(self) -> Standing:
         """Return how it stands."""
         with self._store.reading() as db:
-            (waiting,) = db.execute("SELECT count(*) FROM entries WHERE stored IS NULL").fetchone()
-            return Standing(waiting, *db.execute("SELECT reached, problem, since FROM standing").fetchone())
+            waits = db.execute("SELECT count(*), min(at) FROM entries WHERE stored IS NULL").fetchone()
+            return Standing(*waits, *db.execute("SELECT reached, problem, since FROM standing").fetchone())
 
     def job(self, jid: str) -> Job:
         """Return what is here of the job ``jid``."""

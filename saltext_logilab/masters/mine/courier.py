@@ -10,6 +10,7 @@ from typing import Any
 
 from saltext_logilab import settings
 from saltext_logilab.errors import UnavailableError
+from saltext_logilab.masters.data.versions import OUTBOX
 from saltext_logilab.masters.delivery import Delivery, deliver
 from saltext_logilab.masters.mine.outbox import FILE, Batch, Outbox
 
@@ -24,15 +25,17 @@ def loads(batch: Batch, minion: str, decode: Callable[[bytes], Any]) -> Iterator
     """
     Yield the requests that bring a master what is in ``batch``.
 
-    A master's ``clear`` of Salt 3006 to 3008 ends in an UnboundLocalError (``salt.daemons.masterapi``): not used here.
+    The last one also says up to which counter of which outbox the master has everything then: so two masters can tell
+    whose mine is newer. A master's ``clear`` of Salt 3006 to 3008 ends in an UnboundLocalError
+    (``salt.daemons.masterapi``): not used here.
     """
     if batch.flush:
         yield {"cmd": "_mine_flush", "id": minion}
-    if batch.values:
-        data = {name: decode(value) for name, value in batch.values.items()}
-        yield {"cmd": "_mine", "id": minion, "data": data, "clear": False}
     for name in batch.deleted:
         yield {"cmd": "_mine_delete", "id": minion, "fun": name}
+    data = {name: decode(value) for name, value in batch.values.items()}
+    data[OUTBOX] = {"incarnation": batch.incarnation, "counter": batch.counter}
+    yield {"cmd": "_mine", "id": minion, "data": data, "clear": False}
 
 
 @dataclass(frozen=True)

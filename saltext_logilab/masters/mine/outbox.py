@@ -19,8 +19,8 @@ FILE = "outbox.db"
 _SCHEMA = """
 CREATE TABLE entries (name TEXT PRIMARY KEY, counter INTEGER NOT NULL, value BLOB) WITHOUT ROWID;
 CREATE INDEX entries_counter ON entries (counter);
-CREATE TABLE state (counter INTEGER NOT NULL, flushed INTEGER NOT NULL);
-INSERT INTO state VALUES (0, 0);
+CREATE TABLE state (counter INTEGER NOT NULL, flushed INTEGER NOT NULL, incarnation TEXT NOT NULL);
+INSERT INTO state VALUES (0, 0, lower(hex(randomblob(8))));
 CREATE TABLE masters (
     master TEXT PRIMARY KEY, counter INTEGER NOT NULL, reached INTEGER, problem TEXT
 ) WITHOUT ROWID;
@@ -30,15 +30,17 @@ CREATE TABLE masters (
 @dataclass(frozen=True)
 class Batch:
     """
-    What a master lacks: apply ``flush`` first, then ``values``, then ``deleted``.
+    What a master lacks: apply ``flush`` first, then ``deleted``, then ``values``.
 
     :param counter: what to acknowledge once the master has all of it.
+    :param incarnation: the number of this outbox, a random one: another outbox counts anew.
     """
 
     counter: int
     flush: bool
     values: dict[str, bytes]
     deleted: tuple[str, ...]
+    incarnation: str = ""
 
 
 @dataclass(frozen=True)
@@ -90,13 +92,14 @@ class Outbox:
         After 0 it begins with a flush: nobody knows what else a new master holds.
         """
         with self._reading():
-            last, flushed = self._db.execute("SELECT counter, flushed FROM state").fetchone()
+            last, flushed, incarnation = self._db.execute("SELECT counter, flushed, incarnation FROM state").fetchone()
             rows = self._db.execute("SELECT name, value FROM entries WHERE counter > ? ORDER BY name", (counter,))
             changed = dict(rows)
         if last <= counter:
             return None
         values = {name: value for name, value in changed.items() if value is not None}
-        return Batch(last, flushed > counter or counter == 0, values, tuple(sorted(set(changed) - set(values))))
+        deleted = tuple(sorted(set(changed) - set(values)))
+        return Batch(last, flushed > counter or counter == 0, values, deleted, incarnation)
 
     def cursor(self, master: str) -> int:
         """Return the counter that ``master`` has acknowledged; a new master starts with 0: it lacks everything."""

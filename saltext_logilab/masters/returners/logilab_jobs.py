@@ -158,5 +158,10 @@ def get_minions() -> list[str]:
     return _cache().minions()
 
 
+def get_masters(jids: Iterable[str]) -> dict[str, str]:
+    """Return for each of the jobs the id of the master that has started it."""
+    return _cache().masters(jids)
+
+
 def clean_old_jobs() -> None:
     """Do nothing: the engine throws old days away."""

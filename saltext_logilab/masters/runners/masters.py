@@ -8,6 +8,7 @@ What goes wrong is told in a sentence, with exit code 1: an exception in a runne
 
 from __future__ import annotations
 
+import asyncio
 import os
 import pwd
 import sys
@@ -16,10 +17,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from saltext_logilab.errors import LogilabError
+import salt.payload
+
+from saltext_logilab.errors import ConfigurationError, LogilabError, UnavailableError
 from saltext_logilab.masters import control, invites, views
 from saltext_logilab.masters import settings as masters_settings
 from saltext_logilab.masters import status as masters_status
+from saltext_logilab.masters.jobcache import MasterJobs
+from saltext_logilab.masters.jobs import fleet
+from saltext_logilab.masters.jobs.desk import Desk
 from saltext_logilab.masters.journal import Journal
 
 if TYPE_CHECKING:
@@ -37,6 +43,21 @@ def _told(work: Callable[[], Any]) -> Any:
 def _call(command: str, **arguments: Any) -> Any:
     """Have this master's engine do ``command``."""
     return control.call(masters_settings.read(__opts__).folder, command, **arguments)
+
+
+def _ask_fleet(command: str, **arguments: Any) -> Any:
+    """
+    Return what all members tell of their jobs.
+
+    On a master with the job cache of several masters, but without the engine of a group, what that cache tells.
+    """
+    try:
+        return _call(command, **arguments)
+    except (ConfigurationError, UnavailableError):
+        if __opts__.get("master_job_cache") != "logilab_jobs":
+            raise
+    alone = fleet.Fleet(str(__opts__["id"]).removesuffix("_master"), Desk(MasterJobs(__opts__)))
+    return asyncio.run(getattr(alone, command)(**arguments))
 
 
 def _look(view: Callable[[Journal], Any]) -> Any:
@@ -59,10 +80,12 @@ def status() -> dict[str, Any]:
 
     Returns a mapping from this master's name to ``ok``, ``group`` (its own state: ``active``, ``suspended``, ``left``,
     ``evicted`` or ``none``), ``engine`` (``running`` or ``stopped``), ``age`` (seconds since the engine last showed
-    itself), ``records`` (their number by state), ``held`` and ``conflicts`` (numbers of ids), ``members`` and
-    ``problems`` (sentences). Of a member it tells whether it is ``connected`` and ``for`` how many seconds, when it was
-    last ``heard`` (seconds ago), and how many of this master's changes it has not acknowledged (``behind``). It is
-    shown as a table; ``--out`` chooses another form. When something is wrong, ``retcode`` and the exit code are 1.
+    itself), ``records`` (their number by state), ``held`` and ``conflicts`` (numbers of ids), ``jobs`` (with the job
+    cache ``logilab_jobs``: what is ``waiting`` for the database, and when that was ``reached``, seconds ago),
+    ``members`` and ``problems`` (sentences). Of a member it tells whether it is ``connected`` and ``for`` how many
+    seconds, when it was last ``heard`` (seconds ago), and how many of this master's changes it has not acknowledged
+    (``behind``). It is shown as a table; ``--out`` chooses another form. When something is wrong, ``retcode`` and the
+    exit code are 1.
 
     CLI Example:
 
@@ -268,6 +291,83 @@ def keys() -> dict[str, Any]:
         salt-run masters.keys
     """
     done: dict[str, Any] = _told(lambda: views.keys(_call("keys")))
+    return done
+
+
+def jobs(count: int = 50) -> dict[str, Any]:
+    """
+    List the newest jobs of all masters, ``count`` (at most 1000) of each.
+
+    Each member is asked for what its own job cache knows. Returns ``masters`` (by name the number of ``jobs`` that each
+    has told, how many it has ``left_out`` because an answer is limited, or why there is none, ``error``) and ``jobs``:
+    by job id, the newest first, ``Master`` (the one that has started it) and what ``jobs.list_jobs`` shows. When this
+    master cannot ask, ``error``, with exit code 1.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run masters.jobs
+        salt-run masters.jobs 500
+    """
+    done: dict[str, Any] = _told(lambda: fleet.listed(_ask_fleet("jobs", count=count), salt.payload.loads))
+    return done
+
+
+def job(jid: str) -> dict[str, Any]:
+    """
+    Show the job ``jid``, whichever master has started it, with all returns that any master has got.
+
+    Returns ``Master``, what ``jobs.list_job`` shows, and ``Result`` by minion; ``masters`` names those that have not
+    answered, ``left_out`` those that have more returns than an answer takes. When nobody knows it, ``error``, with exit
+    code 1.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run masters.job 20250101120000123456
+    """
+    done: dict[str, Any] = _told(lambda: fleet.job(_ask_fleet("job", jid=str(jid)), str(jid), salt.payload.loads))
+    return done
+
+
+def active() -> dict[str, Any]:
+    """
+    List the jobs that minions of any master work on now.
+
+    Each member asks its own minions (``saltutil.running``), which takes as long as ``salt-run jobs.active`` does there.
+    Returns ``masters`` as :py:func:`jobs <saltext_logilab.masters.runners.masters.jobs>` does, and ``jobs`` with
+    ``Running`` (minion and process) and ``Returned`` (minions) in addition. ``Master`` is empty when no member that has
+    answered knows who has started it.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run masters.active
+    """
+    done: dict[str, Any] = _told(lambda: fleet.listed(_ask_fleet("active"), salt.payload.loads))
+    return done
+
+
+def data(id: str = "") -> dict[str, Any]:  # noqa: A002 - Salt's word
+    """
+    Show how old the minion data is that the masters share: mine, grains, and cached pillar where that is configured.
+
+    Of the minion ``id``: by kind and mine function (``all`` for what is kept as a whole) the ``age`` in seconds, ``by``
+    which master it was seen first, and whether it was ``deleted``. Without an id: of how many ``minions`` there is data
+    on this master, by kind; how many seconds ago each other member was ``compared``; and of which minions something is
+    ``too_large`` to share.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run masters.data
+        salt-run masters.data web1
+    """
+    done: dict[str, Any] = _told(lambda: _call("data", minion=str(id)))
     return done
 
 

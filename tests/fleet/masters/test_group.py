@@ -1,6 +1,7 @@
 """Two real masters and a minion: what a rogue minion, bad names and a flood cannot do; eviction, a new master key."""
 
 import json
+from typing import Any
 
 import pytest
 
@@ -44,6 +45,37 @@ def shared(lab: Lab, name: str) -> None:
     """Let a key be accepted on the first master and wait for it on the second: what came before has been looked at."""
     place(lab, "paris", "minions", name, KEYS[0].pem)
     awaited(lab, "nantes", name, "accepted")
+
+
+def runner(lab: Lab, master: str, *command: str) -> dict[str, Any]:
+    """Return what a function of the runner answers on ``master``."""
+    told: dict[str, Any] = json.loads(lab.run(master, "salt-run", *command, "--out", "json").stdout)
+    return told
+
+
+def test_jobs_of_all_masters_are_shown_on_each(lab: Lab) -> None:
+    """One of nantes on paris, with its return and while it runs; when nantes is down, paris says so."""
+    wait_until(lambda: ping(lab, "nantes"), PATIENCE, "m1 answers nantes")
+    jid = lab.run("nantes", "salt", "m1", "test.sleep", "8", "--async").stdout.split()[-1]
+    running = runner(lab, "paris", "masters.active")["jobs"][jid]
+    assert (running["Master"], running["Function"], list(running["Running"][0])) == ("nantes", "test.sleep", ["m1"])
+    assert runner(lab, "paris", "masters.jobs")["jobs"][jid]["Master"] == "nantes"
+    wait_until(lambda: runner(lab, "paris", "masters.job", jid)["Result"], PATIENCE, "its return")
+    found = runner(lab, "paris", "masters.job", jid)
+    assert (found["Master"], found["Minions"], found["Result"]["m1"]["return"]) == ("nantes", ["m1"], True)
+    lab.kill("nantes")
+    lab.run("paris", "salt", "m1", "grains.setval", "role", "db")
+    told = runner(lab, "paris", "masters.jobs", "5")
+    assert told["masters"]["paris"]["jobs"] == 5
+    assert "error" in told["masters"]["nantes"]
+    assert "nantes" in runner(lab, "paris", "masters.job", jid)["error"]
+    assert "between 1 and 1000" in runner(lab, "paris", "masters.jobs", "0")["masters"]["paris"]["error"]
+    assert "is no job id" in str(runner(lab, "paris", "masters.job", "../x"))
+    lab.start("nantes")
+    grain = ("salt", "-G", "role:db", "test.ping", "--preview-target", "--out", "json")
+    wait_until(lambda: json.loads(lab.run("nantes", *grain).stdout) == ["m1"], PATIENCE, "the grain on nantes")
+    assert runner(lab, "nantes", "masters.data", "m1")["grains"]["all"]["age"] >= 0
+    assert runner(lab, "nantes", "masters.data")["minions"]["grains"] == 1
 
 
 def test_events_of_an_accepted_minion_decide_nothing(lab: Lab) -> None:

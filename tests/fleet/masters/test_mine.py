@@ -30,27 +30,47 @@ def send(lab: Lab, value: str) -> None:
     assert ask(lab, "paris", "mine.send", "said", "mine_function=test.echo", value) is True
 
 
-@pytest.mark.parametrize("salt", ["3006", None], ids=["3006", "installed"])
-def test_a_dead_master_blocks_nothing_and_loses_nothing(make_lab: LabFactory, salt: str | None) -> None:
-    """While one master is dead each command from the other is answered; back again, it has the latest mine."""
+@pytest.mark.parametrize(("salt", "data"), [("3006", ["mine", "grains"]), (None, [])], ids=["3006", "installed"])
+def test_a_dead_master_blocks_nothing_and_loses_nothing(
+    make_lab: LabFactory, salt: str | None, data: list[str]
+) -> None:
+    """
+    While one master is dead each command from the other is answered; back again, it has the latest mine.
+
+    From the minion; and where the masters share minion data, also when the minion is dead by then, and its grains too.
+    """
     versions = dict.fromkeys(("paris", "nantes", "m1"), salt) if salt else None
     options = {**OUTBOX, "mine_functions": {"uptime": [{"mine_function": "test.echo"}, "up"], "test.ping": []}}
-    lab = make_lab(masters=("paris", "nantes"), minions=("m1",), minion_options=options, salt=versions)
+    shared = {"logilab": {"masters": {"data": data}}}
+    lab = make_lab(
+        masters=("paris", "nantes"), minions=("m1",), minion_options=options, master_options=shared, salt=versions
+    )
     accept_all(lab)
     send(lab, "both up")
     for master in ("paris", "nantes"):
         wait_until(lambda master=master: mine(lab, master, "said") == "both up", PATIENCE, f"the mine at {master}")
     lab.kill("nantes")
-    for number in range(5):
+    for number in range(3):
         send(lab, f"number {number}")
         assert ask(lab, "paris", "test.ping") is True
-    wait_until(lambda: mine(lab, "paris", "said") == "number 4", PATIENCE, "the latest value at paris")
+    wait_until(lambda: mine(lab, "paris", "said") == "number 2", PATIENCE, "the latest value at paris")
     assert ask(lab, "paris", "mine.delete", "test.ping") is True
     told = ask(lab, "paris", "mine.outbox")
     behind = {master: one["behind"] for master, one in told.items()}
     assert sorted(behind.values())[-1] > 0, told
+    if data:
+        assert ask(lab, "paris", "grains.setval", "role", "db") == {"role": "db"}
+        wait_until(lambda: grains(lab, "paris").get("role") == "db", PATIENCE, "the grain at paris")
+        lab.kill("m1")
     lab.start("nantes")
-    wait_until(lambda: mine(lab, "nantes", "said") == "number 4", PATIENCE, "the latest value at nantes")
+    wait_until(lambda: mine(lab, "nantes", "said") == "number 2", PATIENCE, "the latest value at nantes")
+    if data:
+        wait_until(lambda: grains(lab, "nantes").get("role") == "db", PATIENCE, "the grain at nantes")
+
+
+def grains(lab: Lab, master: str) -> Any:
+    """Return the grains of m1 that ``master`` has cached."""
+    return json.loads(lab.run(master, "salt-run", "cache.grains", "m1", "--out", "json").stdout).get("m1", {})
 
 
 def test_stock_behaviour_without_the_engine(make_lab: LabFactory) -> None:

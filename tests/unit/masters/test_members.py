@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import socket
+import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,7 @@ from saltext_logilab.errors import UnavailableError, WireError
 from saltext_logilab.identity import load_or_create
 from saltext_logilab.masters import archive, control, health, link, service
 from saltext_logilab.masters.archive import open_journal
+from saltext_logilab.masters.exchange import AT_ONCE
 from saltext_logilab.masters.journal import Journal
 from saltext_logilab.masters.keydirs import KeyDirectories
 from saltext_logilab.masters.keys import Key
@@ -32,6 +34,8 @@ class Around:
 
     versions: dict[str, str] = field(default_factory=lambda: {"salt": "3008", "logilab": "0"})
     key: str = "aa:bb"
+    jobs: Any = None
+    data: Any = None
     forgotten: int = 0
     told: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
 
@@ -134,11 +138,11 @@ def be_one_group(sites):
         journal.close()
 
 
-def play(folder, story, names=("paris", "nantes")):
+def play(folder, story, names=("paris", "nantes"), kind=Site):
     """Run ``story`` with members of ``names`` that are each other's peers, and stop them."""
 
     async def run():
-        sites = [Site(folder, name) for name in names]
+        sites = [kind(folder, name) for name in names]
         be_one_group(sites)
         for site in sites:
             site.start()
@@ -408,3 +412,50 @@ def test_many_keys_come_in_parts(tmp_path):
         assert paris.journal.digest() == nantes.journal.digest()
 
     play(tmp_path, story)
+
+
+def test_questions_that_take_time_hold_up_nobody_and_are_few_at_once(tmp_path):
+    """Further ones are refused; an answer that fails is an error of its asker; keys are shared meanwhile."""
+
+    class Slow:
+        """A job cache that answers when it is let."""
+
+        def __init__(self):
+            self.let = threading.Event()
+
+        def newest(self, _count):
+            assert self.let.wait(DEADLINE)
+            return {}
+
+        def job(self, _jid):
+            raise ZeroDivisionError
+
+    async def story(paris, nantes):
+        async def ask(what, about):
+            try:
+                return await nantes.member._peers.ask(short, what, about, DEADLINE)
+            except UnavailableError as err:
+                return str(err)
+
+        await until(nantes.member._peers.linked, "a link")
+        (short,) = nantes.member._peers.linked()
+        asked = [asyncio.ensure_future(ask("jobs", 5)) for _ in range(AT_ONCE + 1)]
+        await until(lambda: any(one.done() for one in asked), "one is refused")
+        paris.place("web1", KEYS[0])
+        await until(lambda: "web1" in nantes.accepted(), "a key")
+        paris.around.jobs.let.set()
+        told = await asyncio.gather(*asked)
+        assert told.count({"jobs": [], "left_out": 0}) == AT_ONCE
+        assert told.count("this master is busy with other questions") == 1
+        assert "ZeroDivisionError" in await ask("job", ["20250101120000000001", ""])
+        assert "no job id" in await ask("job", ["../x", ""])
+        assert "does not answer 'x'" in await ask("x", None)
+
+    class Busy(Site):
+        """A member with such a job cache."""
+
+        def __init__(self, *args):
+            super().__init__(*args)
+            self.around.jobs = Slow()
+
+    play(tmp_path, story, kind=Busy)

@@ -1,6 +1,7 @@
 """Waiting with a limit."""
 
 import asyncio
+import gc
 
 import pytest
 
@@ -55,3 +56,27 @@ def test_results_and_errors_come_through():
             await within(5, answer(None))
 
     asyncio.run(story())
+
+
+def test_work_that_fails_as_it_is_cancelled_is_no_error_nobody_has_heard_of():
+    """A link that breaks while its member ends leaves no traceback in the log."""
+    unheard = []
+
+    async def fails():
+        try:
+            await asyncio.Event().wait()
+        finally:
+            raise ConnectionResetError
+
+    async def story():
+        asyncio.get_running_loop().set_exception_handler(lambda _loop, told: unheard.append(told))
+        waiting = asyncio.ensure_future(within(60, fails()))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.wait([waiting])
+        await asyncio.sleep(0)
+        gc.collect()
+
+    asyncio.run(story())
+    assert unheard == []

@@ -51,6 +51,9 @@ WRONG = [
     ({**GOOD, "address": "paris"}, "address must be HOST:PORT"),
     ({**GOOD, "silence_days": 0}, "silence_days must be 1 or more"),
     ({**GOOD, "silence_days": "a week"}, "silence_days must be a whole number"),
+    ({**GOOD, "data": ["mine", "secrets"]}, "data must be a list of mine, grains, pillar, not"),
+    ({**GOOD, "data": "mine"}, "data must be a list"),
+    ({**GOOD, "data": [["mine"]]}, "data must be a list of mine"),
     ({**GOOD, "name": "../x"}, "is no name of a master"),
     ([], "logilab:masters must be a mapping"),
 ]
