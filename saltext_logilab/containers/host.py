@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from saltext_logilab.containers import addresses, compact, declared, firewall, listeners, listing, owner, picture, probe
+from saltext_logilab import locks
+from saltext_logilab.containers import addresses, compact, declared, firewall, listeners, listing, picture, probe
 from saltext_logilab.containers.allocation import Key, Reservation
 from saltext_logilab.containers.client import Client, NoSuchContainerError
 from saltext_logilab.containers.database import NAME, opened
@@ -174,7 +175,7 @@ def status(settings: ContainersSettings, now: float) -> dict[str, Any]:
     if (settings.folder / NAME).exists():
         with opened(settings.folder) as connection:
             known = Registry(connection).daemons()
-    running = owner.is_running(settings.folder)
+    running = locks.is_held(settings.folder / locks.ENGINE)
     daemons = {name: _daemon(url, known.get(name), now) for name, url in settings.daemons.items()}
     problems = [] if running else ["the engine docker_ports does not run on this host: each answer costs a listing"]
     problems += [f"{name}: {one['error']}" for name, one in daemons.items() if one.get("error")]

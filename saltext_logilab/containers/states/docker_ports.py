@@ -38,7 +38,8 @@ from typing import TYPE_CHECKING, Any
 
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 
-from saltext_logilab.containers import files, formats
+from saltext_logilab import files
+from saltext_logilab.containers import formats
 from saltext_logilab.containers.declared import compare
 from saltext_logilab.containers.ports import parse_all, parse_container_port
 from saltext_logilab.containers.settings import POOL

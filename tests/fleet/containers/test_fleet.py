@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from saltext_logilab.containers import owner
+from saltext_logilab import locks
 from saltext_logilab.lab import configs
 from saltext_logilab.lab.lab import Lab
 from tests.support.docker import DockerHost
@@ -113,7 +113,7 @@ def test_older_versions_of_salt(
 def test_one_owner(lab: Lab) -> None:
     """The minion runs the engine once per master; one of the processes keeps the registry."""
     folder = Path(json.loads(lab.run("paris", "salt", "m1", "config.get", "pki_dir", "--out", "json").stdout)["m1"])
-    assert owner.is_running(folder.parent / "logilab/containers")
+    assert locks.is_held(folder.parent / "logilab/containers" / locks.ENGINE)
     log = lab.log("m1").read_text()
     assert "docker_ports does not run" not in log
     assert "Traceback" not in log
