@@ -1,7 +1,7 @@
 """
-A client of the Engine API for what this area reads: a listing, an inspection, the event stream.
+A client of the Engine API for what this area reads: a listing, an inspection, the networks, the event stream.
 
-Three GET requests over a Unix socket need no library: a process that only listens would carry requests, urllib3 and
+A few GET requests over a Unix socket need no library: a process that only listens would carry requests, urllib3 and
 docker-py's model of the API for them. The API's unversioned paths serve every version of Docker and Podman.
 """
 
@@ -103,6 +103,17 @@ class Client:
         :raises UnavailableError: the daemon cannot be asked.
         """
         found: dict[str, Any] = self._get(f"/containers/{quote(container, safe='')}/json", {}, container)
+        return found
+
+    def networks(self) -> list[dict[str, Any]]:
+        """
+        Return all networks.
+
+        :raises UnavailableError: the daemon cannot be asked.
+        """
+        found = self._get("/networks", {})
+        if not isinstance(found, list):
+            raise UnavailableError(f"{self.url} does not answer as a container engine does")
         return found
 
     def version(self) -> str:

@@ -293,9 +293,10 @@ def audit() -> dict[str, Any]:
     """
     Tell of each published port how far it reaches, by its address and by the firewall of this host.
 
-    Returns ``age``, ``ports`` and ``routed``. A port's ``exposure`` is ``loopback``, ``local``, ``public``, or
-    ``filtered`` where DOCKER-USER refuses it to everybody; ``why`` says by what. ``routed`` names the families whose
-    FORWARD policy lets a neighbour with a route reach every port of every container, published or not.
+    Returns ``age``, ``ports`` and ``unpublished``. A port's ``exposure`` is ``loopback``, ``local``, ``public``, or
+    ``filtered`` where the firewall refuses it to everybody; ``why`` says by what, ``routed`` at which addresses of
+    its container a neighbour with a route reaches it all the same. ``unpublished`` are the containers whose other ports
+    such a neighbour reaches.
 
     CLI Example:
 

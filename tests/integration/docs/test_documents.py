@@ -108,6 +108,11 @@ TABLE = (
         "the same lab; the refusal is what is shown",
     ),
     Substitution(
+        r"sudo salt-call state\.single (docker_ports\..*)",
+        r"nsenter --net={docker_netns} salt-lab run --lab {docker_lab} web1 salt-call --local state.single \1",
+        "the Engine of the tests has a network of its own, from which no master is reached",
+    ),
+    Substitution(
         r"sudo salt-call (docker_ports\..*)",
         r"salt-lab run --lab {docker_lab} web1 salt-call \1",
         "the same lab",
@@ -168,7 +173,9 @@ def session(request: pytest.FixtureRequest) -> Iterator[Session]:  # noqa: C901 
     def docker_lab() -> str:
         lab = Lab(session.home / ".local/state/saltext-logilab/docker")
         if not lab.folder.exists():
-            area = {"containers": {"daemons": {"docker": docker()}}}
+            units = lab.folder.with_name("systemd")
+            units.mkdir(parents=True)
+            area = {"containers": {"daemons": {"docker": docker()}, "systemd": str(units)}}
             options = {"engines": [{"docker_ports": {}}], "logilab": area}
             lab.up(Wish(masters=("paris",), minions=("web1",), minion_options=options))
             accept_all(lab)
@@ -204,6 +211,7 @@ def session(request: pytest.FixtureRequest) -> Iterator[Session]:  # noqa: C901 
         "configuration": configuration,
         "docker": docker,
         "docker_lab": docker_lab,
+        "docker_netns": lambda: str(request.getfixturevalue("docker_host").netns.path),
         "fleet": fleet,
         "hypervisor": hypervisor,
         "sources": lambda: str(request.getfixturevalue("sources")),
