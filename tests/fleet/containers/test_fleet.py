@@ -94,13 +94,16 @@ def test_events_reach_every_master(lab: Lab, run_container: Callable[..., Any]) 
         assert "secret" not in told[master]
 
 
-@pytest.mark.parametrize("version", ["3006", "3007"])
+@pytest.mark.parametrize(
+    ("master", "minion"),
+    [("3007", "3006"), *(pytest.param(each, each, marks=pytest.mark.soak) for each in ("3006", "3007"))],
+)
 def test_older_versions_of_salt(
-    make_lab: LabFactory, docker_host: DockerHost, run_container: Callable[..., Any], version: str
+    make_lab: LabFactory, docker_host: DockerHost, run_container: Callable[..., Any], master: str, minion: str
 ) -> None:
     """The engine, the mine and the runner do the same on the oldest versions."""
     run_container("web", {"80/tcp": 25384})
-    salt = dict.fromkeys(("paris", "m1"), version)
+    salt = {"paris": master, "m1": minion}
     made = make_lab(masters=("paris",), minions=("m1",), salt=salt, minion_options=options(docker_host))
     accept_all(made)
     wait_until(lambda: shown(made, "paris", 25384), PATIENCE, "the table at the master")
@@ -108,6 +111,37 @@ def test_older_versions_of_salt(
     told = made.run("m1", "salt-call", "docker_ports.find", "port=25384", "--out", "json").stdout
     assert json.loads(told)["local"]["daemons"]["docker"]["source"] == "engine"
     assert "Traceback" not in made.log("m1").read_text()
+
+
+def test_audit_proven_by_another_minion(make_lab: LabFactory, connected_docker_host: DockerHost) -> None:
+    """What answers the other minion is reached; what docker-proxy alone accepts is not; UDP proves nothing."""
+    made = make_lab(masters=("paris",), minions=("m1", "m2"), minion_options=options(connected_docker_host))
+    accept_all(made)
+    address = connected_docker_host.network.gateway
+    ports = {"80/tcp": (address, None), "53/udp": (address, None), "81/tcp": ("127.0.0.1", None)}
+    try:
+        for name, command in (("web", ["httpd", "-f", "-p", "80"]), ("deaf", ["sleep", "1000"])):
+            connected_docker_host.client().containers.run(
+                connected_docker_host.busybox, command, name=name, ports=ports, detach=True, stop_signal="KILL"
+            )
+        wait_until(lambda: len(ask(made, "paris", "list")["ports"]) == 12, PATIENCE, "both tables")
+        rows = ask(made, "paris", "audit", "prover=m2")["ports"]
+        told = {(row["minion"], row["container"], row["container_port"]): row["reached"] for row in rows}
+        assert told == {
+            ("m1", "web", 80): True,
+            ("m1", "deaf", 80): False,
+            **{("m1", name, 53): None for name in ("web", "deaf")},
+            **{("m2", name, port): None for name in ("web", "deaf") for port in (80, 53)},
+        }
+        assert "reached" not in ask(made, "paris", "audit")["ports"][0]
+        table = made.run("paris", "salt-run", "docker_ports.audit", "m1", "prover=m2").stdout.splitlines()
+        assert table[0].split()[-1] == "REACHED"
+        assert {line.split()[-1] for line in table[1:]} == {"yes", "no", "?"}
+        absent = made.run("paris", "salt-run", "docker_ports.audit", "prover=nobody", "timeout=1")
+        assert absent.returncode == 1
+        assert "the minion 'nobody' has not proven anything: it does not answer" in absent.stdout
+    finally:
+        connected_docker_host.remove_containers()
 
 
 def test_one_owner(lab: Lab) -> None:
