@@ -9,6 +9,7 @@ import struct
 import threading
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -28,13 +29,13 @@ class _Direction:
 
 class Relay:
     """
-    A listener on 127.0.0.1 that forwards to a target.
+    A listener on 127.0.0.1 that forwards to a target: an address with a port, or a Unix socket.
 
     ``there`` is the way from the client to the target, ``back`` the way from the target to the client. Bytes keep their
     order and are never lost while a connection lives: what a black hole held comes out after :meth:`heal`, as with TCP.
     """
 
-    def __init__(self, target: tuple[str, int], there: float = 0, back: float = 0) -> None:
+    def __init__(self, target: tuple[str, int] | Path, there: float = 0, back: float = 0) -> None:
         """Take the target and the delay of each direction, in seconds; :meth:`start` begins."""
         self._target = target
         self._delays = (there, back)
@@ -124,7 +125,10 @@ class Relay:
             self._tasks.discard(task)
 
     async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        far_reader, far_writer = await asyncio.open_connection(*self._target)
+        if isinstance(self._target, Path):
+            far_reader, far_writer = await asyncio.open_unix_connection(self._target)
+        else:
+            far_reader, far_writer = await asyncio.open_connection(*self._target)
         both = {writer, far_writer}
         self._writers |= both
         there, back = self._ways
@@ -174,11 +178,15 @@ async def _deliver(queue: asyncio.Queue[tuple[float, bytes]], writer: asyncio.St
 
 @pytest.fixture
 def tcp_relay() -> Iterator[Callable[..., Relay]]:
-    """Return a maker of relays: ``tcp_relay(port, there=0.1, back=0.1)``; ``host=`` where it is not 127.0.0.1."""
+    """
+    Return a maker of relays: ``tcp_relay(port, there=0.1, back=0.1)``; ``host=`` where it is not 127.0.0.1.
+
+    In the place of the port may stand the path of a Unix socket.
+    """
     made: list[Relay] = []
 
-    def make(port: int, *, host: str = "127.0.0.1", there: float = 0, back: float = 0) -> Relay:
-        relay = Relay((host, port), there, back)
+    def make(port: int | Path, *, host: str = "127.0.0.1", there: float = 0, back: float = 0) -> Relay:
+        relay = Relay(port if isinstance(port, Path) else (host, port), there, back)
         relay.start()
         made.append(relay)
         return relay

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from saltext_logilab import locks
+from saltext_logilab.containers import database
+from saltext_logilab.containers.registry import Registry
 from saltext_logilab.lab import configs
 from saltext_logilab.lab.lab import Lab
 from tests.support.docker import DockerHost
@@ -114,8 +116,9 @@ def test_older_versions_of_salt(
 
 
 def test_audit_proven_by_another_minion(make_lab: LabFactory, connected_docker_host: DockerHost) -> None:
-    """What answers the other minion is reached; what docker-proxy alone accepts is not; UDP proves nothing."""
-    made = make_lab(masters=("paris",), minions=("m1", "m2"), minion_options=options(connected_docker_host))
+    """What answers another minion is reached, docker-proxy's accept is not; the master keeps a registry of its own."""
+    follow = options(connected_docker_host)
+    made = make_lab(masters=("paris",), minions=("m1", "m2"), minion_options=follow, master_options=follow)
     accept_all(made)
     address = connected_docker_host.network.gateway
     ports = {"80/tcp": (address, None), "53/udp": (address, None), "81/tcp": ("127.0.0.1", None)}
@@ -137,6 +140,8 @@ def test_audit_proven_by_another_minion(make_lab: LabFactory, connected_docker_h
         table = made.run("paris", "salt-run", "docker_ports.audit", "m1", "prover=m2").stdout.splitlines()
         assert table[0].split()[-1] == "REACHED"
         assert {line.split()[-1] for line in table[1:]} == {"yes", "no", "?"}
+        with database.opened(configs.root(made.folder, "paris") / "logilab/containers") as own:
+            assert {one.name for one in Registry(own).containers("docker").values()} == {"web", "deaf"}
         absent = made.run("paris", "salt-run", "docker_ports.audit", "prover=nobody", "timeout=1")
         assert absent.returncode == 1
         assert "the minion 'nobody' has not proven anything: it does not answer" in absent.stdout
