@@ -216,8 +216,16 @@ def read(family: int) -> Firewall:
 
     :raises UnavailableError: the program is missing, or its use is not permitted.
     """
-    command = program(PROGRAMS[family])
-    return parse(*(_run([command, "-w", *table, "-S"]).splitlines() for table in ((), ("-t", "nat"), ("-t", "raw"))))
+    command = [program(PROGRAMS[family]), "-w"]
+    lines, nat = (_run([*command, *table, "-S"]).splitlines() for table in ((), ("-t", "nat")))
+    return parse(lines, nat, _early(command))
+
+
+def _early(command: Sequence[str]) -> list[str]:
+    try:
+        return _run([*command, "-t", "raw", "-S"]).splitlines()
+    except UnavailableError:
+        return []  # a kernel without this table has no rule in it
 
 
 def restore(family: int, script: str) -> None:

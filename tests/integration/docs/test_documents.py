@@ -98,6 +98,11 @@ TABLE = (
         "a private Engine without a way to a registry: a small web server in the place of nginx",
     ),
     Substitution(
+        r"sudo salt web1 (docker_exec\..*)",
+        r"salt-lab run --lab {docker_lab} paris salt web1 \1",
+        "the same lab",
+    ),
+    Substitution(
         r"sudo salt-run (docker_ports\..*)",
         r"salt-lab run --lab {docker_lab} paris salt-run \1",
         "a lab whose minion web1 follows the private Engine",
