@@ -6,6 +6,7 @@ The policy is kept in the state folder; the rules are compared with those of the
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import socket
@@ -169,6 +170,8 @@ def _put(path: Path, text: str | None) -> None:
     try:
         if text is None:
             path.unlink()
+            with contextlib.suppress(OSError):  # others have a drop-in there as well
+                path.parent.rmdir()
         else:
             path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as err:

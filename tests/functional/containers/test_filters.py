@@ -259,7 +259,13 @@ def test_boot(new_states: Callable[..., Any], new_docker_host: Callable[[], Dock
     host = new_docker_host()
     states = new_states(docker=host.url).states.docker_ports
     web = host.client().containers.run(
-        host.busybox, SERVE, detach=True, name="web", ports={"80/tcp": 25487}, restart_policy={"Name": "always"}
+        host.busybox,
+        SERVE,
+        detach=True,
+        name="web",
+        ports={"80/tcp": 25487},
+        restart_policy={"Name": "always"},
+        stop_signal="KILL",
     )
     with neighbour_of(host.netns) as neighbour:
         is_served(neighbour, 25487)
@@ -284,7 +290,7 @@ def test_boot(new_states: Callable[..., Any], new_docker_host: Callable[[], Dock
             again = states.filtered(name="25487", sources=NEARBY)
             assert (again.result, again.changes) == (True, {})
             assert states.unfiltered(name="25487").result is True
-        assert not drop_in.exists()
+        assert not drop_in.parent.exists()
 
 
 def start(host: DockerHost, command: str) -> None:
