@@ -4,6 +4,9 @@ Docker hosts: what it costs to know the ports of 200 containers, beside saltext-
 A private Engine with 200 containers of three published ports each (tcp, tcp on 127.0.0.1, udp). The functions of the
 peer are called in the same process on the same Engine, with warm loaders; CPU is that of the calling process. The idle
 cost and the memory of the engine are those of a process of its own that follows this Engine, less a bare one.
+
+The peer's state makes a container at each run, and lists all to remove it: it is measured on a small Engine of its own,
+beside our states there. That Engine is then driven through a series of faults, and what was missed is counted.
 """
 
 from __future__ import annotations
@@ -34,10 +37,14 @@ from tests.support.docker import DockerHost
 from tests.support.netns import NetworkNamespace
 from tests.support.roots import new_root
 from tests.support.sessions import SessionRoot
+from tests.support.waiting import wait_until
+from tests.support.watching import PATIENCE, Watched
 
 CONTAINERS = 200
 STATES = 10
 EVENTS = 60
+BURST = 600
+FEW = 30
 IDLE = 125.0
 MINIONS, PER_MINION = 1000, 50
 PEER = "saltext-dockermod"
@@ -53,13 +60,13 @@ service.Service(settings.read(opts), lambda *_: None, lambda: None, service.whil
 
 
 @contextmanager
-def busy_host() -> Iterator[DockerHost]:
-    """Start an Engine with all the containers."""
+def busy_host(containers: int = CONTAINERS) -> Iterator[DockerHost]:
+    """Start an Engine with that many containers."""
     session = SessionRoot.create()
     host = DockerHost(new_root(session.path, "docker"), NetworkNamespace.create())
     try:
         host.start()
-        for number in range(CONTAINERS):
+        for number in range(containers):
             host.client(600).containers.run(
                 host.busybox,
                 ["sleep", "100000"],
@@ -129,8 +136,50 @@ def unchanged_states(states: Any, modules: Any) -> Iterator[Row]:
             ]
             assert all(one["result"] is True and not one["changes"] for one in done), done
 
-    peer = "not run here"
-    yield Row("10 x reserved, available, published, unchanged (CPU)", cpu(apply, 1) / 1000, "s", peer, 1.0)
+    yield Row("10 x reserved, available, published, unchanged (CPU)", cpu(apply, 1) / 1000, "s", "see below", 1.0)
+
+
+def beside_the_peers_state(states: Any, host: DockerHost) -> Iterator[Row]:
+    """An unchanged ``docker_container.running``, and our three states for the same container, on a small Engine."""
+    wanted = {"image": host.busybox, "command": "sleep 100000", "port_bindings": ["13000:80"]}
+
+    def theirs() -> None:
+        done = states["docker_container.running"]("peer", **wanted)
+        assert done["result"] is True, done
+
+    def ours() -> None:
+        done = [
+            states["docker_ports.reserved"]("peer", 80),
+            states["docker_ports.available"](13000, container="peer"),
+            states["docker_ports.published"]("peer", ["13000:80"]),
+        ]
+        assert all(one["result"] is True for one in done), done
+
+    peer, own = cpu(theirs, 2), cpu(ours, 2)
+    yield Row(f"1 x the same beside {FEW} others, and the peer's state (CPU)", own, "ms", f"{peer:.0f} ms")
+
+
+def missed(host: DockerHost, folder: Path) -> Iterator[Row]:
+    """Changes that the history lacks, and rows in which the registry differs, after a series of faults."""
+    watched = Watched(folder / "faults", {"docker": host.url}, history=5000)
+    watched.start()
+    try:
+        watched.connected()
+        container = host.client().containers.get("peer")
+        for number in range(BURST):
+            container.rename(f"peer{number}")
+        wait_until(lambda: watched.what().count("renamed") >= BURST, 10 * PATIENCE, "all renames")
+        lost = BURST - watched.what().count("renamed")
+        yield Row(f"changes missed: {BURST} renames at once", lost, "", "no history", 0)
+        host.kill()
+        host.start()
+        watched.connected()
+        lives = {one.name for one in host.client().containers.list()}
+        wait_until(lambda: watched.equals(host.url), 10 * PATIENCE, "the registry after a killed daemon")
+        differing = len(watched.ports().keys() - lives)
+        yield Row("rows that differ after kill -9 of the daemon", differing, "", "stays deaf", 0)
+    finally:
+        watched.stop()
 
 
 def following(host: DockerHost, folder: Path) -> Iterator[Row]:
@@ -223,14 +272,16 @@ def rows() -> list[Row]:
         [sys.executable, "-m", "pip", "install", "-q", "--target", peer_folder(), "--no-deps", PEER], check=True
     )
     sys.path.append(peer_folder())
-    with tempfile.TemporaryDirectory() as folder, busy_host() as host, host.netns.entered():
-        modules, states = loader(Path(folder), host)
-        return [
-            *reading(modules),
-            *unchanged_states(states, modules),
-            *following(host, Path(folder)),
-            *fleet_rows(modules),
-        ]
+    found: list[Row] = []
+    with tempfile.TemporaryDirectory() as folder:
+        with busy_host() as host, host.netns.entered():
+            modules, states = loader(Path(folder), host)
+            found += [*reading(modules), *unchanged_states(states, modules), *following(host, Path(folder))]
+            found += fleet_rows(modules)
+        with busy_host(FEW) as host, host.netns.entered():
+            _, states = loader(Path(folder) / "small", host)
+            found += [*beside_the_peers_state(states, host), *missed(host, Path(folder))]
+    return found
 
 
 def peer_folder() -> str:

@@ -1,7 +1,7 @@
 """
-A client of the Engine API for what this area reads: a listing, an inspection, the event stream.
+A client of the Engine API for what this area needs: a listing, an inspection, networks, the event stream, a command.
 
-Three GET requests over a Unix socket need no library: a process that only listens would carry requests, urllib3 and
+A few requests over a Unix socket need no library: a process that only listens would carry requests, urllib3 and
 docker-py's model of the API for them. The API's unversioned paths serve every version of Docker and Podman.
 """
 
@@ -12,6 +12,7 @@ import http.client
 import json
 import socket
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -25,6 +26,10 @@ NETWORK_EVENTS = ("connect", "disconnect")
 
 class NoSuchContainerError(UnavailableError):
     """The daemon knows no container of that name or id."""
+
+
+class NotRunningError(UnavailableError):
+    """The container is there, but nothing can run in it now."""
 
 
 class Connection(http.client.HTTPConnection):
@@ -63,6 +68,17 @@ def split(url: str) -> tuple[str, str, str, int]:
     if parts.scheme == "tcp" and parts.hostname and port:
         return "tcp", "", parts.hostname, port
     raise ConfigurationError(f"{url!r} is no URL of a daemon: unix:///PATH or tcp://HOST:PORT")
+
+
+@dataclass(frozen=True)
+class _Call:
+    """A request; ``container`` is what a 404 says is missing."""
+
+    path: str
+    query: Mapping[str, str] = field(default_factory=dict)
+    container: str = ""
+    method: str = "GET"
+    body: str | None = None
 
 
 class Client:
@@ -105,6 +121,17 @@ class Client:
         found: dict[str, Any] = self._get(f"/containers/{quote(container, safe='')}/json", {}, container)
         return found
 
+    def networks(self) -> list[dict[str, Any]]:
+        """
+        Return all networks.
+
+        :raises UnavailableError: the daemon cannot be asked.
+        """
+        found = self._get("/networks", {})
+        if not isinstance(found, list):
+            raise UnavailableError(f"{self.url} does not answer as a container engine does")
+        return found
+
     def version(self) -> str:
         """
         Return the engine and its version: ``Docker 20.10.24``.
@@ -125,36 +152,88 @@ class Client:
         query = {"filters": json.dumps(filters), **({"since": since} if since else {})}
         connection = Connection(self.url, self._timeout)
         try:
-            response = self._ask(connection, "/events", query, "")
+            response = self._ask(connection, _Call("/events", query))
             connection.wire.settimeout(None)
         except BaseException:
             connection.close()
             raise
         return Events(connection, response)
 
-    def _get(self, path: str, query: Mapping[str, str], container: str = "") -> Any:
+    def exec_create(self, container: str, told: Mapping[str, Any]) -> str:
+        """
+        Prepare a command in a running container, as the Engine's ``ContainerExec`` takes it; return its id.
+
+        :raises NotRunningError: the container is stopped or paused.
+        :raises UnavailableError: the daemon cannot be asked, or there is no such container.
+        """
+        path = f"/containers/{quote(container, safe='')}/exec"
+        return str(json.loads(self._whole(_Call(path, {}, container, "POST", json.dumps(told))))["Id"])
+
+    def exec_start(self, identity: str) -> tuple[Connection, http.client.HTTPResponse]:
+        """
+        Start a prepared command; return the connection, which the caller closes, and the stream of its output.
+
+        :raises UnavailableError: the daemon cannot be asked.
+        """
         connection = Connection(self.url, self._timeout)
         try:
-            return json.loads(self._ask(connection, path, query, container).read())
-        except (OSError, http.client.HTTPException) as err:
-            raise UnavailableError(f"{self.url} broke off its answer: {_reason(err)}") from err
+            body = json.dumps({"Detach": False, "Tty": False})
+            return connection, self._ask(connection, _Call(f"/exec/{identity}/start", method="POST", body=body))
+        except BaseException:
+            connection.close()
+            raise
+
+    def exec_inspect(self, identity: str) -> dict[str, Any]:
+        """
+        Return how a command is (``Running``, ``ExitCode``, ``Pid`` on the daemon's host).
+
+        :raises UnavailableError: the daemon cannot be asked, or knows it no more.
+        """
+        found: dict[str, Any] = self._get(f"/exec/{identity}/json", {})
+        return found
+
+    def has_path(self, container: str, path: str) -> bool:
+        """
+        Say whether a container has a file.
+
+        :raises UnavailableError: the daemon cannot be asked.
+        """
+        try:
+            where = f"/containers/{quote(container, safe='')}/archive"
+            self._whole(_Call(where, {"path": path}, container, "HEAD"))
+        except NoSuchContainerError:
+            return False
+        return True
+
+    def _get(self, path: str, query: Mapping[str, str], container: str = "") -> Any:
+        try:
+            return json.loads(self._whole(_Call(path, query, container)))
         except ValueError as err:
             raise UnavailableError(f"{self.url} does not answer as a container engine does") from err
+
+    def _whole(self, call: _Call) -> bytes:
+        connection = Connection(self.url, self._timeout)
+        try:
+            return self._ask(connection, call).read()
+        except (OSError, http.client.HTTPException) as err:
+            raise UnavailableError(f"{self.url} broke off its answer: {_reason(err)}") from err
         finally:
             connection.close()
 
-    def _ask(
-        self, connection: Connection, path: str, query: Mapping[str, str], container: str
-    ) -> http.client.HTTPResponse:
+    def _ask(self, connection: Connection, call: _Call) -> http.client.HTTPResponse:
         try:
-            connection.request("GET", f"{path}?{urlencode(query)}" if query else path)
+            headers = {"Content-Type": "application/json"} if call.body else {}
+            target = f"{call.path}?{urlencode(call.query)}" if call.query else call.path
+            connection.request(call.method, target, call.body, headers)
             response = connection.getresponse()
         except (OSError, http.client.HTTPException) as err:
             raise UnavailableError(f"the daemon {self.url} cannot be reached: {_reason(err)}") from err
-        if response.status == 404 and container:
-            raise NoSuchContainerError(f"{self.url} has no container {container!r}")
-        if response.status != 200:
-            raise UnavailableError(f"{self.url} answers {path} with {response.status} {response.reason}")
+        if response.status == 404 and call.container:
+            raise NoSuchContainerError(f"{self.url} has no container {call.container!r}")
+        if response.status == 409 and call.container:
+            raise NotRunningError(f"the container {call.container!r} is not running, or paused")
+        if response.status not in (200, 201):
+            raise UnavailableError(f"{self.url} answers {call.path} with {response.status} {response.reason}")
         return response
 
 

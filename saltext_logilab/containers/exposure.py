@@ -1,12 +1,14 @@
-"""How far a published port reaches (pure): by its address here, by the firewall in :mod:`.firewall`."""
+"""How far a published port reaches (pure): by its address, and by the networks that a firewall lets in."""
 
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Sequence
 from functools import lru_cache
 
 LOOPBACK, LOCAL, PUBLIC = "loopback", "local", "public"
 CLASSES = (LOOPBACK, LOCAL, PUBLIC)
+FILTERED = "filtered"
 
 
 @lru_cache(maxsize=4096)
@@ -23,3 +25,11 @@ def of_address(ip: str) -> str:
     if address.is_unspecified:
         return PUBLIC
     return LOCAL if address.is_private or address.is_link_local else PUBLIC
+
+
+def of_networks(networks: Sequence[str]) -> str:
+    """Return how far a port reaches that only ``networks`` are let to: ``filtered`` where there is none."""
+    found = [ipaddress.ip_network(network) for network in networks]
+    if not found:
+        return FILTERED
+    return LOCAL if all(one.is_private or one.is_link_local for one in found) else PUBLIC

@@ -23,12 +23,17 @@ _LABEL = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 COLUMNS = ("PORT", "ADDRESS", "PROTO", "CONTAINER", "IMAGE", "STATE", "EXPOSURE", "AGE")
 _ANY = {"0.0.0.0", "::"}  # noqa: S104
 
+_REACHED = {True: "yes", False: "no", None: "?"}
+
 
 def table(rows: Rows) -> str:
-    """Return a table for people: one line a port."""
-    fleet = any("minion" in row for row in rows)
-    head = (("HOST",) if fleet else ()) + COLUMNS
-    lines = [head, *(((str(row.get("minion", "")),) if fleet else ()) + _cells(row) for row in rows)]
+    """Return a table for people: one line a port; with its host in a fleet, and whether it was reached where tried."""
+    fleet, tried = (any(key in row for row in rows) for key in ("minion", "reached"))
+    head = (*(("HOST",) if fleet else ()), *COLUMNS, *(("REACHED",) if tried else ()))
+    lines = [head]
+    for row in rows:
+        host = (str(row.get("minion", "")),) if fleet else ()
+        lines.append((*host, *_cells(row), *((_REACHED[row.get("reached")],) if tried else ())))
     widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
     texts = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
     return "\n".join(texts)

@@ -7,7 +7,19 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from saltext_logilab.containers import addresses, compact, declared, firewall, listeners, listing, owner, picture, probe
+from saltext_logilab import locks
+from saltext_logilab.containers import (
+    addresses,
+    compact,
+    declared,
+    firewall,
+    listeners,
+    listing,
+    networks,
+    picture,
+    probe,
+    reach,
+)
 from saltext_logilab.containers.allocation import Key, Reservation
 from saltext_logilab.containers.client import Client, NoSuchContainerError
 from saltext_logilab.containers.database import NAME, opened
@@ -69,17 +81,24 @@ def diff(settings: ContainersSettings, told: Any) -> dict[str, Any]:
 
 def audit(settings: ContainersSettings) -> dict[str, Any]:
     """
-    Return how far each port reaches, and whether unpublished ones are reached by a route.
+    Return how far each port reaches, and which containers a neighbour with a route reaches besides.
 
     :raises UnavailableError: the firewall or a daemon cannot be read.
     """
     found = find(settings, Criteria())
-    firewalls = {family: firewall.read(family) for family in firewall.PROGRAMS}
+    scene = reach.Scene({family: firewall.read(family) for family in firewall.PROGRAMS}, list(_attached(settings)))
     return {
         "age": found["age"],
-        "routed": [f"IPv{family}" for family, one in firewalls.items() if one.is_routed],
-        "ports": firewall.audit(found["ports"], firewalls),
+        "ports": reach.ports(found["ports"], scene),
+        "unpublished": reach.unpublished(scene),
     }
+
+
+def _attached(settings: ContainersSettings) -> Iterator[tuple[str, networks.Attachment]]:
+    for name, url in settings.daemons.items():
+        client = Client(url)
+        for one in networks.attachments(client.listing(), networks.of(client.networks())):
+            yield name, one
 
 
 def inspect(settings: ContainersSettings, name: str, daemon: str | None) -> tuple[str, Client, dict[str, Any]]:
@@ -174,7 +193,7 @@ def status(settings: ContainersSettings, now: float) -> dict[str, Any]:
     if (settings.folder / NAME).exists():
         with opened(settings.folder) as connection:
             known = Registry(connection).daemons()
-    running = owner.is_running(settings.folder)
+    running = locks.is_held(settings.folder / locks.ENGINE)
     daemons = {name: _daemon(url, known.get(name), now) for name, url in settings.daemons.items()}
     problems = [] if running else ["the engine docker_ports does not run on this host: each answer costs a listing"]
     problems += [f"{name}: {one['error']}" for name, one in daemons.items() if one.get("error")]

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from saltext_logilab.containers import listing, owner
+from saltext_logilab import locks
+from saltext_logilab.containers import listing
 from saltext_logilab.containers.client import Client
 from saltext_logilab.containers.database import NAME, opened
 from saltext_logilab.containers.exposure import of_address
@@ -83,7 +84,7 @@ def take(settings: ContainersSettings, daemon: str | None = None, fresh: bool = 
     views: list[View] = []
     errors: dict[str, str] = {}
     kept = _kept(settings, chosen)
-    running = owner.is_running(settings.folder)
+    running = locks.is_held(settings.folder / locks.ENGINE)
     for name, url in chosen.items():
         if running and not fresh and name in kept:
             views.append(kept[name])

@@ -14,10 +14,10 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from saltext_logilab import locks
 from saltext_logilab.containers.changes import Change
 from saltext_logilab.containers.client import Client
 from saltext_logilab.containers.database import opened
-from saltext_logilab.containers.owner import elected
 from saltext_logilab.containers.registry import Registry
 from saltext_logilab.containers.settings import ContainersSettings
 from saltext_logilab.containers.watch import News, Watch
@@ -60,7 +60,7 @@ class Service:
 
         :raises UnavailableError: the state directory cannot be used.
         """
-        with elected(self._settings.folder, self._stand_by) as is_owner:
+        with locks.elected(self._settings.folder / locks.ENGINE, self._stand_by) as is_owner:
             if is_owner:
                 self._keep()
 

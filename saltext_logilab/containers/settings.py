@@ -47,6 +47,7 @@ class ContainersSettings:
     allow_tgt: str
     allow_tgt_type: str
     folder: Path
+    systemd: Path = Path("/etc/systemd/system")
 
     def choose(self, daemon: str | None) -> dict[str, str]:
         """
@@ -89,6 +90,7 @@ def read(opts: Mapping[str, Any], pillar: Mapping[str, Any] | None = None) -> Co
     declared = section.take("declared", dict, {})
     allow_tgt = section.take("allow_tgt", str, "")
     allow_tgt_type = section.take("allow_tgt_type", str, "glob")
+    systemd = Path(section.take("systemd", str, str(ContainersSettings.systemd)))
     pools = {name: _pool(name, each) for name, each in section.sub("pools").items()} or {POOL: DEFAULT_POOL}
     section.done()
     _check_daemons(section.path, daemons)
@@ -96,7 +98,7 @@ def read(opts: Mapping[str, Any], pillar: Mapping[str, Any] | None = None) -> Co
     if history < 1 or heartbeat < 1:
         raise ConfigurationError(f"{section.path}: history and heartbeat must be at least 1")
     folder = settings.state_dir(opts, AREA)
-    tail = (history, heartbeat, mine, declared, allow_tgt, allow_tgt_type, folder)
+    tail = (history, heartbeat, mine, declared, allow_tgt, allow_tgt_type, folder, systemd)
     return ContainersSettings(daemons, tuple(map(str, labels)), pools, *tail)
 
 

@@ -8,27 +8,17 @@ next one begins: the demo ends well only when all it claims was seen.
 from __future__ import annotations
 
 import contextlib
-import json
-import shlex
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
-from saltext_logilab.errors import LogilabError
-from saltext_logilab.lab import configs, directory, keys, show
+from saltext_logilab.lab import configs, directory, docker_story, keys, show, telling
 from saltext_logilab.lab.lab import Lab
 from saltext_logilab.lab.plan import Wish
 
 MASTERS = ("paris", "nantes")
 MINIONS = ("m1", "m2", "m3", "m4")
-PATIENCE = 45.0
-MOMENT = 2.0
 ATTEMPTS = 3
-
-
-class StoryError(LogilabError):
-    """A claim of the demo could not be seen."""
 
 
 @dataclass(frozen=True)
@@ -53,21 +43,21 @@ def tell(lab: Lab, line: show.Line) -> None:
             line.clear()
     except KeyboardInterrupt:
         line.clear()
-        show.say(f"\ninterrupted; end what was started with: {_salt_lab(lab, 'down')}")
+        show.say(f"\ninterrupted; end what was started with: {telling.salt_lab(lab, 'down')}")
         raise
     show.say(
         f"\nAll of this was true, in {time.monotonic() - begin:.0f} s. The lab stays up. Go on with, for example:\n"
     )
     for words in ("status", "run paris salt '*' test.ping", "shell nantes", "logs paris -f", "kill paris"):
-        show.say(f"  {_salt_lab(lab, words)}")
-    show.say(f"\nand end it with:\n\n  {_salt_lab(lab, 'down')}")
+        show.say(f"  {telling.salt_lab(lab, words)}")
+    show.say(f"\nand end it with:\n\n  {telling.salt_lab(lab, 'down')}")
 
 
 def _up(lab: Lab, line: show.Line) -> None:
     with contextlib.suppress(directory.NoLabError):
         lab.down(grace=0)
     begin = time.monotonic()
-    _shown(lab, "up")
+    telling.shown(lab, "up")
     lab.up(Wish(masters=MASTERS, minions=MINIONS))
     line.clear()
     show.statuses(lab.status())
@@ -77,73 +67,75 @@ def _up(lab: Lab, line: show.Line) -> None:
 def _pending(lab: Lab, _line: show.Line) -> None:
     _table_of_keys(lab)
     for master in MASTERS:
-        _check(lab.keys(master)["pending"] == list(MINIONS), f"not all keys are pending on {master}")
+        telling.check(lab.keys(master)["pending"] == list(MINIONS), f"not all keys are pending on {master}")
 
 
 def _accept(lab: Lab, line: show.Line) -> None:
     for _ in range(ATTEMPTS):
-        _command(lab, "paris", "salt-key -A -y")
-        if _is_soon(lambda: not lab.keys("paris")["pending"]):
+        telling.command(lab, "paris", "salt-key -A -y")
+        if telling.is_soon(lambda: not lab.keys("paris")["pending"]):
             break
         show.say("Salt has lost an accept: that minion asked for it at the very moment. Once more:")
     begin = time.monotonic()
-    _await(lab, line, lambda: all(_accepted(lab, master) == list(MINIONS) for master in MASTERS), "all keys on both")
+    wanted = list(MINIONS)
+    telling.await_(lab, line, lambda: all(_accepted(lab, one) == wanted for one in MASTERS), "all keys on both")
     waited = time.monotonic() - begin
     show.say(f"accepted on both masters {f'{waited:.1f} s later' if waited > 0.1 else 'when the command ended'}:")
     _table_of_keys(lab)
 
 
 def _ping(lab: Lab, line: show.Line) -> None:
-    _await(lab, line, lambda: _connected(lab, MASTERS), "every minion connected to both masters")
+    telling.await_(lab, line, lambda: _connected(lab, MASTERS), "every minion connected to both masters")
     line.clear()
-    answers = _answers(_command(lab, "nantes", "salt '*' test.ping --out json --static", shown=True))
-    _check(answers == dict.fromkeys(MINIONS, True), f"the answers were {answers}")
+    answers = telling.answers(telling.command(lab, "nantes", "salt '*' test.ping --out json --static", shown=True))
+    telling.check(answers == dict.fromkeys(MINIONS, True), f"the answers were {answers}")
 
 
 def _kill(lab: Lab, _line: show.Line) -> None:
-    _shown(lab, "kill nantes")
+    telling.shown(lab, "kill nantes")
     lab.kill("nantes")
     show.statuses(status for status in lab.status() if status.role == "master")
     states = {status.name: status.state for status in lab.status()}
-    _check(states["nantes"] == "dead", f"nantes is {states['nantes']}")
+    telling.check(states["nantes"] == "dead", f"nantes is {states['nantes']}")
 
 
 def _delete(lab: Lab, line: show.Line) -> None:
-    _shown(lab, "stop m4")
+    telling.shown(lab, "stop m4")
     lab.stop("m4")
     line.clear()
-    _command(lab, "paris", "salt-key -y -d m4")
-    _check("m4" not in lab.keys("paris")["accepted"], "m4 is still accepted on paris")
+    telling.command(lab, "paris", "salt-key -y -d m4")
+    telling.check("m4" not in lab.keys("paris")["accepted"], "m4 is still accepted on paris")
 
 
 def _return(lab: Lab, line: show.Line) -> None:
-    _shown(lab, "start nantes")
+    telling.shown(lab, "start nantes")
     begin = time.monotonic()
     lab.start("nantes")
     line.clear()
-    _await(lab, line, lambda: "m4" not in _accepted(lab, "nantes"), "m4's key gone from nantes")
+    telling.await_(lab, line, lambda: "m4" not in _accepted(lab, "nantes"), "m4's key gone from nantes")
     show.say(f"{time.monotonic() - begin:.1f} s after its start nantes has forgotten m4 too:")
-    _command(lab, "nantes", "salt-key -L")
+    telling.command(lab, "nantes", "salt-key -L")
 
 
 def _conflict(lab: Lab, line: show.Line) -> None:
     """Two installers have given two machines one name, and each was accepted by another operator."""
-    _shown(lab, "kill nantes")
+    telling.shown(lab, "kill nantes")
     lab.kill("nantes")
     prints = {master: _accept_new_key(lab, master, "web9") for master in MASTERS}
-    _shown(lab, "start nantes")
+    telling.shown(lab, "start nantes")
     lab.start("nantes")
     line.clear()
-    _await(lab, line, lambda: set(_conflicting(lab, "web9")) == set(prints.values()), "the conflict on paris")
+    telling.await_(lab, line, lambda: set(_conflicting(lab, "web9")) == set(prints.values()), "the conflict on paris")
     line.clear()
-    _command(lab, "paris", "salt-run masters.conflicts")
+    telling.command(lab, "paris", "salt-run masters.conflicts")
     told = lab.run("paris", "salt-run", "masters.status")
-    _check(told.returncode == 1 and "web9" in told.stdout, "masters.status does not tell the conflict")
-    _command(lab, "paris", f"salt-run masters.resolve web9 {prints['paris']}")
-    _await(lab, line, lambda: _fingerprint(lab, "nantes", "web9") == prints["paris"], "the chosen key on nantes")
+    telling.check(told.returncode == 1 and "web9" in told.stdout, "masters.status does not tell the conflict")
+    telling.command(lab, "paris", f"salt-run masters.resolve web9 {prints['paris']}")
+    chosen = prints["paris"]
+    telling.await_(lab, line, lambda: _fingerprint(lab, "nantes", "web9") == chosen, "the chosen key on nantes")
     line.clear()
     show.say("nantes has the chosen key now. Who decided what:")
-    _command(lab, "nantes", "salt-run masters.history web9")
+    telling.command(lab, "nantes", "salt-run masters.history web9")
 
 
 def _accept_new_key(lab: Lab, master: str, minion: str) -> str:
@@ -159,22 +151,23 @@ def _fingerprint(lab: Lab, master: str, minion: str) -> str:
 
 
 def _conflicting(lab: Lab, minion: str) -> list[str]:
-    answer = _answers(lab.run("paris", "salt-run", "masters.conflicts", "--out", "json").stdout)
+    answer = telling.answers(lab.run("paris", "salt-run", "masters.conflicts", "--out", "json").stdout)
     found = answer.get(minion)
     return [one["fingerprint"] for one in found] if isinstance(found, list) else []
 
 
 def _formula(lab: Lab, line: show.Line) -> None:
-    _await(lab, line, lambda: _connected(lab, MASTERS[:1], "m1"), "m1 connected to paris")
+    telling.await_(lab, line, lambda: _connected(lab, MASTERS[:1], "m1"), "m1 connected to paris")
     line.clear()
-    answer = _answers(_command(lab, "paris", "salt m1 state.show_sls users --out json --static", shown=False)).get("m1")
+    told = telling.command(lab, "paris", "salt m1 state.show_sls users --out json --static", shown=False)
+    answer = telling.answers(told).get("m1")
     if not isinstance(answer, dict) or not answer:
-        raise StoryError(f"users did not render: {answer}")
+        raise telling.StoryError(f"users did not render: {answer}")
     show.say("\n".join(f"  {state}" for state in answer))
 
 
 def _health(lab: Lab, _line: show.Line) -> None:
-    _command(lab, "paris", "salt-run masters.status")
+    telling.command(lab, "paris", "salt-run masters.status")
 
 
 CHAPTERS = (
@@ -187,38 +180,9 @@ CHAPTERS = (
     Chapter("nantes comes back.", _return),
     Chapter("Two machines under one name, accepted on two masters that did not see each other: a conflict.", _conflict),
     Chapter("The formula `users`, as m1 would apply it.", _formula),
+    Chapter("Two containers come up, if there is Docker here: both masters know their ports.", docker_story.tell),
     Chapter("How the masters say that they are.", _health),
 )
-
-
-def _command(lab: Lab, name: str, text: str, *, shown: bool = True) -> str:
-    """Run ``text`` at ``name`` as a user would, show it with its output, and return that."""
-    show.say(f"\n{name}$ {text}")
-    done = lab.run(name, *shlex.split(text))
-    if shown and done.stdout.strip():
-        show.say(done.stdout.strip())
-    if done.returncode:
-        raise StoryError(f"`{text}` at {name} ended with exit code {done.returncode}: {done.stderr.strip()[-300:]}")
-    return done.stdout
-
-
-def _answers(text: str) -> dict[str, object]:
-    try:
-        return dict(json.loads(text))
-    except ValueError as err:
-        raise StoryError(f"an answer is no JSON: {text.strip()[:200]!r}") from err
-
-
-def _shown(lab: Lab, words: str) -> None:
-    show.say(f"\n$ {_salt_lab(lab, words)}")
-
-
-def _salt_lab(lab: Lab, words: str) -> str:
-    command, _, rest = words.partition(" ")
-    place = shlex.quote(str(lab.folder))
-    if lab.folder.is_relative_to(Path.home()):
-        place = f"~/{shlex.quote(str(lab.folder.relative_to(Path.home())))}"
-    return " ".join(["salt-lab", command, "--lab", place, *([rest] if rest else [])])
 
 
 def _table_of_keys(lab: Lab) -> None:
@@ -234,27 +198,3 @@ def _accepted(lab: Lab, master: str) -> list[str]:
 def _connected(lab: Lab, masters: tuple[str, ...], *minions: str) -> bool:
     wanted = minions or MINIONS
     return all(set(masters) <= set(status.connected) for status in lab.status() if status.name in wanted)
-
-
-def _await(lab: Lab, line: show.Line, condition: Callable[[], bool], what: str) -> None:
-    begin = time.monotonic()
-    while not condition():
-        waited = time.monotonic() - begin
-        if waited > PATIENCE:
-            raise StoryError(
-                f"{what}: not seen within {PATIENCE:.0f} s; look at it with `{_salt_lab(lab, 'logs paris')}`"
-            )
-        line(f"waiting for {what} ({waited:.0f} s)")
-        time.sleep(0.1)
-
-
-def _is_soon(condition: Callable[[], bool]) -> bool:
-    end = time.monotonic() + MOMENT
-    while not condition() and time.monotonic() < end:
-        time.sleep(0.1)
-    return condition()
-
-
-def _check(claim: bool, otherwise: str) -> None:
-    if not claim:
-        raise StoryError(otherwise)

@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
+from saltext_logilab import files
 from saltext_logilab.errors import UnavailableError
 from saltext_logilab.identity import Identity
 from saltext_logilab.masters import group
@@ -56,11 +57,9 @@ def keep(journal: Journal) -> None:
     try:
         if path.exists() and path.read_text(encoding="ascii") == told:
             return
-        with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=".group-", delete=False) as file:
-            file.write(told)
-        Path(file.name).replace(path)
     except OSError as err:
-        raise UnavailableError(f"{path} cannot be written: {err.strerror}") from err
+        raise UnavailableError(f"{path} cannot be read: {err.strerror}") from err
+    files.replace(path, told)
 
 
 def put_away(folder: Path, names: Iterable[str], why: str) -> None:

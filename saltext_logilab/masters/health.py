@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from pathlib import Path
 from typing import Any
 
+from saltext_logilab import files
 from saltext_logilab.errors import UnavailableError
 
 NAME = "health.json"
@@ -18,16 +18,7 @@ def write(folder: Path, health: dict[str, Any]) -> None:
 
     :raises UnavailableError: it cannot be written; the old one stays.
     """
-    name = ""
-    try:
-        with tempfile.NamedTemporaryFile("w", dir=folder, prefix=".health-", delete=False) as file:
-            name = file.name
-            json.dump(health, file)
-        Path(name).replace(folder / NAME)
-    except OSError as err:
-        if name:
-            Path(name).unlink(missing_ok=True)
-        raise UnavailableError(f"{folder / NAME} cannot be written: {err.strerror}") from err
+    files.replace(folder / NAME, json.dumps(health), durable=False)
 
 
 def read(folder: Path) -> dict[str, Any] | None:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import logging
 import os
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
+from saltext_logilab import locks
 from saltext_logilab import settings as package_settings
-from saltext_logilab.errors import ConfigurationError, LogilabError, UnavailableError
+from saltext_logilab.errors import ConfigurationError, LogilabError
 from saltext_logilab.identity import load_or_create
 from saltext_logilab.masters import archive, health, settings
 from saltext_logilab.masters.keystore import MasterSurroundings, open_store
@@ -22,7 +22,6 @@ from saltext_logilab.masters.member import LeftError, Member
 
 log = logging.getLogger(__name__)
 
-LOCK = "engine.lock"
 RETRY = 10.0
 
 
@@ -74,36 +73,21 @@ def wait(opts: Mapping[str, Any], error: LogilabError) -> None:
 
 def is_running(folder: Path) -> bool:
     """Say whether a member is at work on the state in ``folder``."""
-    try:
-        with (folder / LOCK).open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except BlockingIOError:
-        return True
-    return False
+    return locks.is_held(folder / locks.ENGINE)
 
 
 @contextlib.contextmanager
 def _only_one(folder: Path) -> Iterator[None]:
     """Wait until no other process is at work in ``folder``: the engine of a master that was killed ends in a second."""
-    try:
-        file = (folder / LOCK).open("ab")
-    except OSError as err:
-        raise UnavailableError(f"{folder / LOCK} cannot be opened: {err.strerror}") from err
-    with file:
-        waited = False
-        while not _lock(file):
-            if not waited:
-                log.warning("Another process is at work in %s; standing by", folder)
-            waited = True
-            time.sleep(0.2)
+    waited = False
+
+    def wait() -> bool:
+        nonlocal waited
+        if not waited:
+            log.warning("Another process is at work in %s; standing by", folder)
+        waited = True
+        time.sleep(0.2)
+        return True
+
+    with locks.elected(folder / locks.ENGINE, wait):
         yield
-
-
-def _lock(file: IO[bytes]) -> bool:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

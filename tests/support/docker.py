@@ -34,7 +34,7 @@ else:
 
 PACKAGE = "docker.io"
 BUSYBOX = "logilab/busybox:latest"
-APPLETS = ("cat", "echo", "env", "false", "httpd", "ip", "ls", "nc", "ps", "sh", "sleep", "true", "udpsvd", "wget")
+APPLETS = ("cat", "echo", "env", "false", "httpd", "ip", "ls", "nc", "ps", "sh", "sleep", "true", "wget")
 
 
 class DockerHost:

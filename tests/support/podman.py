@@ -7,12 +7,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psutil
 import pytest
 
 from tests.support.docker import BUSYBOX, busybox_tree
 from tests.support.netns import NetworkNamespace
 from tests.support.optional import Optional
-from tests.support.processes import Daemon, program
+from tests.support.processes import Daemon, end, program
 from tests.support.sessions import remove_tree
 
 if TYPE_CHECKING:
@@ -67,8 +68,15 @@ class PodmanHost:
             self.client.api.remove_container(container["Id"], force=True)
         self.client.close()
         self._daemon.end_owned()
+        end([process for process in psutil.process_iter(["name", "cmdline"]) if self._is_monitor(process)])
         remove_tree(self.root)
         self._network.delete()
+
+    def _is_monitor(self, process: psutil.Process) -> bool:
+        """Whether a process is the monitor of an ended command, which stays for minutes, in no environment of ours."""
+        return process.info["name"] == "conmon" and any(
+            str(self.root) in word for word in process.info["cmdline"] or ()
+        )
 
 
 @pytest.fixture(scope="session")

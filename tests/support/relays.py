@@ -9,6 +9,7 @@ import struct
 import threading
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -28,14 +29,18 @@ class _Direction:
 
 class Relay:
     """
-    A listener that forwards to a target.
+    A listener that forwards to a target: an address with a port, or a Unix socket.
 
     ``there`` is the way from the client to the target, ``back`` the way from the target to the client. Bytes keep their
     order and are never lost while a connection lives: what a black hole held comes out after :meth:`heal`, as with TCP.
     """
 
     def __init__(
-        self, target: tuple[str, int], there: float = 0, back: float = 0, listen: tuple[str, int] = ("127.0.0.1", 0)
+        self,
+        target: tuple[str, int] | Path,
+        there: float = 0,
+        back: float = 0,
+        listen: tuple[str, int] = ("127.0.0.1", 0),
     ) -> None:
         """Take the target, the delay of each direction in seconds, and where to listen; :meth:`start` begins."""
         self._target = target
@@ -127,7 +132,10 @@ class Relay:
             self._tasks.discard(task)
 
     async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        far_reader, far_writer = await asyncio.open_connection(*self._target)
+        if isinstance(self._target, Path):
+            far_reader, far_writer = await asyncio.open_unix_connection(self._target)
+        else:
+            far_reader, far_writer = await asyncio.open_connection(*self._target)
         both = {writer, far_writer}
         self._writers |= both
         there, back = self._ways
@@ -178,14 +186,17 @@ async def _deliver(queue: asyncio.Queue[tuple[float, bytes]], writer: asyncio.St
 @pytest.fixture
 def tcp_relay() -> Iterator[Callable[..., Relay]]:
     """
-    Return a maker of relays: ``tcp_relay(port, there=0.1, back=0.1)``.
+    Return a maker of relays: ``tcp_relay(port, there=0.1, back=0.1)``; in the place of the port may stand a Unix socket.
 
     ``host`` is the target's where it is not 127.0.0.1; ``at`` another loopback address, to listen at the same port.
     """
     made: list[Relay] = []
 
-    def make(port: int, *, host: str = "127.0.0.1", there: float = 0, back: float = 0, at: str = "") -> Relay:
-        relay = Relay((host, port), there, back, (at, port) if at else ("127.0.0.1", 0))
+    def make(port: int | Path, *, host: str = "127.0.0.1", there: float = 0, back: float = 0, at: str = "") -> Relay:
+        target, listen = port if isinstance(port, Path) else (host, port), ("127.0.0.1", 0)
+        if at and isinstance(port, int):
+            listen = (at, port)
+        relay = Relay(target, there, back, listen)
         relay.start()
         made.append(relay)
         return relay

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 
-from saltext_logilab.containers import fleet, formats, host
+from saltext_logilab.containers import fleet, formats, host, proof
 from saltext_logilab.containers import settings as containers_settings
 from saltext_logilab.containers.selection import Criteria, criteria
 from saltext_logilab.containers.settings import POOL, ContainersSettings
@@ -293,9 +293,10 @@ def audit() -> dict[str, Any]:
     """
     Tell of each published port how far it reaches, by its address and by the firewall of this host.
 
-    Returns ``age``, ``ports`` and ``routed``. A port's ``exposure`` is ``loopback``, ``local``, ``public``, or
-    ``filtered`` where DOCKER-USER refuses it to everybody; ``why`` says by what. ``routed`` names the families whose
-    FORWARD policy lets a neighbour with a route reach every port of every container, published or not.
+    Returns ``age``, ``ports`` and ``unpublished``. A port's ``exposure`` is ``loopback``, ``local``, ``public``, or
+    ``filtered`` where the firewall refuses it to everybody; ``why`` says by what, ``routed`` at which addresses of
+    its container a neighbour with a route reaches it all the same. ``unpublished`` are the containers whose other ports
+    such a neighbour reaches.
 
     CLI Example:
 
@@ -305,6 +306,23 @@ def audit() -> dict[str, Any]:
     """
     with _errors():
         return host.audit(_settings())
+
+
+def reached(targets: list[str]) -> dict[str, bool]:
+    """
+    Say of each of ``targets`` whether a server answers there to this host; for the proof of the runner's ``audit``.
+
+    targets
+        Where to connect by TCP: ``192.0.2.1:8080``, ``[2001:db8::1]:8080``.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt web2 docker_ports.reached '["192.0.2.1:8080"]'
+    """
+    with _errors():
+        return proof.reached(targets)
 
 
 def reserve(

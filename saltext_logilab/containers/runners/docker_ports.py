@@ -12,9 +12,12 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from saltext_logilab.containers import declared, fleet, formats, mines
+import salt.client
+
+from saltext_logilab.containers import declared, fleet, formats, mines, proof
+from saltext_logilab.containers.exposure import LOOPBACK, PUBLIC
 from saltext_logilab.containers.selection import Criteria, criteria
-from saltext_logilab.errors import LogilabError
+from saltext_logilab.errors import LogilabError, UnavailableError
 
 if TYPE_CHECKING:
     __opts__: dict[str, Any]
@@ -138,6 +141,54 @@ def conflicts(tgt: str | None = None, tgt_type: str = "glob") -> dict[str, Any]:
         return {"conflicts": told, **({"retcode": 1} if told else {})}
 
     return _told(work)
+
+
+def audit(
+    tgt: str | None = None, tgt_type: str = "glob", prover: str | None = None, timeout: int = 60
+) -> dict[str, Any]:
+    """
+    Show the ports of the fleet that reach beyond their host, those that are public first.
+
+    What the master knows says how far a port is bound; what the firewall of a host adds, ``docker_ports.audit`` on that
+    host tells. With ``prover`` another minion tries each, and ``reached`` says whether a server answered it; it is None
+    for UDP, where the host's address is not known, and for the prover's own ports.
+
+    tgt
+        Which minions; by default all.
+    tgt_type
+        How they are targeted, by default ``glob``.
+    prover
+        A minion that connects to each port; by default no job is sent.
+    timeout
+        Seconds to wait for it at most, by default 60.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run docker_ports.audit
+        salt-run docker_ports.audit 'web*' prover=probe1 --out json
+    """
+
+    def work() -> dict[str, Any]:
+        told = _ports(Criteria(), tgt, tgt_type)["data"]
+        rows = [row for row in told["ports"] if row["exposure"] != LOOPBACK]
+        if prover is not None:
+            targets = sorted({where for row in rows if row["minion"] != prover and (where := proof.target(row))})
+            rows = proof.with_proof(rows, _proven(prover, targets, timeout) if targets else {}, prover)
+        rows.sort(key=lambda row: (row["exposure"] != PUBLIC, row["minion"], row["host_port"], row["host_ip"]))
+        return {"outputter": "docker_ports", "data": {**told, "ports": rows}}
+
+    return _told(work)
+
+
+def _proven(prover: str, targets: list[str], timeout: int) -> dict[str, bool]:
+    """Let one minion connect to each target."""
+    with salt.client.get_local_client(mopts=__opts__) as client:
+        answer = client.cmd(prover, "docker_ports.reached", [targets], timeout=timeout, tgt_type="list").get(prover)
+    if not isinstance(answer, dict):
+        raise UnavailableError(f"the minion {prover!r} has not proven anything: {answer or 'it does not answer'}")
+    return answer
 
 
 def diff(tgt: str | None = None, tgt_type: str = "glob") -> dict[str, Any]:

@@ -32,13 +32,16 @@ Host ports that are reserved, free, published, and answer.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from difflib import unified_diff
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 
-from saltext_logilab.containers import files, formats
+from saltext_logilab import files
+from saltext_logilab.containers import filters, formats, policy
+from saltext_logilab.containers import settings as containers_settings
 from saltext_logilab.containers.declared import compare
 from saltext_logilab.containers.ports import parse_all, parse_container_port
 from saltext_logilab.containers.settings import POOL
@@ -46,6 +49,7 @@ from saltext_logilab.errors import LogilabError
 
 if TYPE_CHECKING:
     __opts__: dict[str, Any]
+    __pillar__: dict[str, Any]
     __salt__: dict[str, Any]
 
 _ERRORS = (CommandExecutionError, SaltInvocationError, LogilabError)
@@ -295,3 +299,128 @@ def file(
     except (*_ERRORS, ValueError) as err:
         return _answer(name, False, str(err))
     return _answer(name, True, f"{name} is written", changes)
+
+
+def filtered(
+    name: str | int,
+    sources: list[str] | None = None,
+    protocol: str = "tcp",
+    routed: bool = False,
+    service: str = "docker",
+) -> dict[str, Any]:
+    """
+    Let a host port of the containers be reached from certain networks alone.
+
+    It holds however a packet comes: by Docker's DNAT (in DOCKER-USER, by the published port), by docker-proxy and to a
+    container on the host's network (in INPUT), over IPv4 and IPv6. The rules stand before the daemon brings up a
+    container, at boot too. The host itself is not concerned. What cannot be covered makes the result False.
+
+    name
+        The host port, such as ``8080`` or ``53/udp``.
+    sources
+        The networks that may reach it, such as ``10.0.0.0/8``; by default none. Other containers of this host come from
+        the networks of their daemon.
+    protocol
+        ``tcp`` (by default), ``udp`` or ``sctp``.
+    routed
+        Leave the containers' own addresses reachable for neighbours with a route; by default they are closed for all
+        that is not forwarded from a published port.
+    service
+        The systemd unit of the daemon, by default ``docker``.
+
+    .. code-block:: yaml
+
+        web from the office:
+          docker_ports.filtered:
+            - name: 8080
+            - sources: [10.0.0.0/8, '2001:db8::/32']
+    """
+    try:
+        key = policy.parse_port(name, protocol)
+        networks = policy.parse_sources(sources or [], name)
+    except LogilabError as err:
+        return _answer(str(name), False, str(err))
+    told = f"port {policy.shown(key)} is open to {', '.join(networks) or 'nobody'}"
+    return _enforced(str(name), lambda now: now.with_port(key, networks, routed), told, service)
+
+
+def unfiltered(name: str | int, protocol: str = "tcp", service: str = "docker") -> dict[str, Any]:
+    """
+    Have no rule for a host port that :py:func:`filtered` has limited; without any, nothing of it is left.
+
+    name
+        The host port, such as ``8080`` or ``53/udp``.
+    protocol
+        ``tcp`` (by default), ``udp`` or ``sctp``.
+    service
+        The systemd unit of the daemon, by default ``docker``.
+
+    .. code-block:: yaml
+
+        web from everywhere:
+          docker_ports.unfiltered:
+            - name: 8080
+    """
+    try:
+        key = policy.parse_port(name, protocol)
+    except LogilabError as err:
+        return _answer(str(name), False, str(err))
+    told = f"port {policy.shown(key)} is not filtered"
+    return _enforced(str(name), lambda now: now.without_port(key), told, service)
+
+
+def exposed_only(
+    name: str,
+    ports: dict[str | int, list[str]] | None = None,
+    routed: bool = False,
+    enabled: bool = True,
+    service: str = "docker",
+) -> dict[str, Any]:
+    """
+    Let these ports of the containers be reached, from these networks, and nothing else.
+
+    It holds for containers of later as well, but for those ports of theirs that docker-proxy or a container on the
+    host's network takes: they are closed at the next run. Other ports of the host, such as SSH, are not concerned.
+    It takes the place of all that :py:func:`filtered` has said.
+
+    name
+        Any text.
+    ports
+        The networks by host port, such as ``8080: [0.0.0.0/0, '::/0']``; by default no port at all. What else the host
+        forwards by DNAT has to be listed too.
+    routed
+        Leave the containers' own addresses reachable for neighbours with a route; by default they are closed.
+    enabled
+        ``False`` takes the policy away; by default True.
+    service
+        The systemd unit of the daemon, by default ``docker``.
+
+    .. code-block:: yaml
+
+        what is open:
+          docker_ports.exposed_only:
+            - ports:
+                8080: [0.0.0.0/0, '::/0']
+                5432: [10.0.0.0/8]
+    """
+    try:
+        wanted = policy.Policy(policy.parse_ports(ports or {}), only=True, routed=routed)
+    except LogilabError as err:
+        return _answer(name, False, str(err))
+    open_ = ", ".join(map(policy.shown, sorted(wanted.ports))) or "no port"
+    told = f"{open_} of the containers can be reached, and nothing else" if enabled else "no policy is in force"
+    return _enforced(name, lambda _now: wanted if enabled else policy.Policy(), told, service)
+
+
+def _enforced(name: str, decide: Callable[[policy.Policy], policy.Policy], told: str, service: str) -> dict[str, Any]:
+    try:
+        settings = containers_settings.read(__opts__, __pillar__)
+        done = filters.enforce(settings, decide, service, __opts__["test"])
+    except _ERRORS as err:
+        return _answer(name, False, str(err))
+    changes = dict(done.changes)
+    if done.gaps:
+        return _answer(name, False, f"{told}, but not all can be covered: {'; '.join(done.gaps)}", changes)
+    if changes and __opts__["test"]:
+        return _answer(name, None, f"{told}: this would be so", changes)
+    return _answer(name, True, told, changes)

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import salt.config
 
-from saltext_logilab.containers import owner
+from saltext_logilab import locks
+from saltext_logilab.containers import database, fleet, mines
+from saltext_logilab.containers.registry import Registry
+from saltext_logilab.containers.selection import Criteria
 from saltext_logilab.lab import configs
 from saltext_logilab.lab.lab import Lab
 from tests.support.docker import DockerHost
@@ -48,12 +53,18 @@ def shown(lab: Lab, master: str, port: int) -> list[dict[str, Any]]:
     return list(ask(lab, master, "find", f"port={port}")["ports"])
 
 
+def known(lab: Lab, master: str, port: int | None = None) -> list[dict[str, Any]]:
+    """Return the rows of a port, or all, in the cache of ``master``: what is waited for needs no command each time."""
+    opts = salt.config.master_config(str(lab.folder / master / "etc/master"))
+    return list(fleet.rows(mines.entries(opts), Criteria(port=port), time.time()))
+
+
 def test_every_master_knows(lab: Lab, run_container: Callable[..., Any]) -> None:
     """Two containers come up and one goes: both masters tell the same, with its age, without a job."""
     run_container("web", {"80/tcp": 25380}, labels={"team": "shop", "secret": "x"})
     gone = run_container("db", {"5432/tcp": ("127.0.0.1", 25381)})
     for master in MASTERS:
-        wait_until(lambda master=master: shown(lab, master, 25381), PATIENCE, f"both on {master}")
+        wait_until(lambda master=master: known(lab, master, 25381), PATIENCE, f"both on {master}")
         rows = shown(lab, master, 25380)
         assert {(row["minion"], row["container"], row["host_ip"]) for row in rows} == {
             ("m1", "web", "0.0.0.0"),
@@ -63,7 +74,7 @@ def test_every_master_knows(lab: Lab, run_container: Callable[..., Any]) -> None
         assert 0 <= rows[0]["age"] < 60
     gone.remove(force=True)
     for master in MASTERS:
-        wait_until(lambda master=master: not shown(lab, master, 25381), PATIENCE, f"one gone on {master}")
+        wait_until(lambda master=master: not known(lab, master, 25381), PATIENCE, f"one gone on {master}")
     jobs = json.loads(lab.run("paris", "salt-run", "jobs.list_jobs", "--out", "json").stdout)
     assert [job for job in jobs.values() if job["Function"].startswith("docker_ports")] == []
 
@@ -94,26 +105,63 @@ def test_events_reach_every_master(lab: Lab, run_container: Callable[..., Any]) 
         assert "secret" not in told[master]
 
 
-@pytest.mark.parametrize("version", ["3006", "3007"])
+@pytest.mark.parametrize(
+    ("master", "minion"),
+    [("3007", "3006"), *(pytest.param(each, each, marks=pytest.mark.soak) for each in ("3006", "3007"))],
+)
 def test_older_versions_of_salt(
-    make_lab: LabFactory, docker_host: DockerHost, run_container: Callable[..., Any], version: str
+    make_lab: LabFactory, docker_host: DockerHost, run_container: Callable[..., Any], master: str, minion: str
 ) -> None:
     """The engine, the mine and the runner do the same on the oldest versions."""
     run_container("web", {"80/tcp": 25384})
-    salt = dict.fromkeys(("paris", "m1"), version)
+    salt = {"paris": master, "m1": minion}
     made = make_lab(masters=("paris",), minions=("m1",), salt=salt, minion_options=options(docker_host))
     accept_all(made)
-    wait_until(lambda: shown(made, "paris", 25384), PATIENCE, "the table at the master")
+    wait_until(lambda: known(made, "paris", 25384), PATIENCE, "the table at the master")
     assert ask(made, "paris", "status")["ok"] is True
     told = made.run("m1", "salt-call", "docker_ports.find", "port=25384", "--out", "json").stdout
     assert json.loads(told)["local"]["daemons"]["docker"]["source"] == "engine"
     assert "Traceback" not in made.log("m1").read_text()
 
 
+def test_audit_proven_by_another_minion(make_lab: LabFactory, connected_docker_host: DockerHost) -> None:
+    """What answers another minion is reached, docker-proxy's accept is not; the master keeps a registry of its own."""
+    follow = options(connected_docker_host)
+    made = make_lab(masters=("paris",), minions=("m1", "m2"), minion_options=follow, master_options=follow)
+    accept_all(made)
+    address = connected_docker_host.network.gateway
+    ports = {"80/tcp": (address, None), "53/udp": (address, None), "81/tcp": ("127.0.0.1", None)}
+    try:
+        for name, command in (("web", ["httpd", "-f", "-p", "80"]), ("deaf", ["sleep", "1000"])):
+            connected_docker_host.client().containers.run(
+                connected_docker_host.busybox, command, name=name, ports=ports, detach=True, stop_signal="KILL"
+            )
+        wait_until(lambda: len(known(made, "paris")) == 12, PATIENCE, "both tables")
+        rows = ask(made, "paris", "audit", "prover=m2")["ports"]
+        told = {(row["minion"], row["container"], row["container_port"]): row["reached"] for row in rows}
+        assert told == {
+            ("m1", "web", 80): True,
+            ("m1", "deaf", 80): False,
+            **{("m1", name, 53): None for name in ("web", "deaf")},
+            **{("m2", name, port): None for name in ("web", "deaf") for port in (80, 53)},
+        }
+        assert "reached" not in ask(made, "paris", "audit")["ports"][0]
+        table = made.run("paris", "salt-run", "docker_ports.audit", "m1", "prover=m2").stdout.splitlines()
+        assert table[0].split()[-1] == "REACHED"
+        assert {line.split()[-1] for line in table[1:]} == {"yes", "no", "?"}
+        with database.opened(configs.root(made.folder, "paris") / "logilab/containers") as own:
+            assert {one.name for one in Registry(own).containers("docker").values()} == {"web", "deaf"}
+        absent = made.run("paris", "salt-run", "docker_ports.audit", "prover=nobody", "timeout=1")
+        assert absent.returncode == 1
+        assert "the minion 'nobody' has not proven anything: it does not answer" in absent.stdout
+    finally:
+        connected_docker_host.remove_containers()
+
+
 def test_one_owner(lab: Lab) -> None:
     """The minion runs the engine once per master; one of the processes keeps the registry."""
     folder = Path(json.loads(lab.run("paris", "salt", "m1", "config.get", "pki_dir", "--out", "json").stdout)["m1"])
-    assert owner.is_running(folder.parent / "logilab/containers")
+    assert locks.is_held(folder.parent / "logilab/containers" / locks.ENGINE)
     log = lab.log("m1").read_text()
     assert "docker_ports does not run" not in log
     assert "Traceback" not in log
@@ -122,7 +170,7 @@ def test_one_owner(lab: Lab) -> None:
 def test_for_people(lab: Lab, run_container: Callable[..., Any]) -> None:
     """A table, pictures, and files that need an explicit target."""
     run_container("web", {"80/tcp": 25382})
-    wait_until(lambda: shown(lab, "paris", 25382), PATIENCE, "web")
+    wait_until(lambda: known(lab, "paris", 25382), PATIENCE, "web")
     table = lab.run("paris", "salt-run", "docker_ports.find", "port=25382").stdout
     assert table.splitlines()[0].split()[:4] == ["HOST", "PORT", "ADDRESS", "PROTO"]
     assert table.splitlines()[1].split()[:5] == ["m1", "25382", "0.0.0.0", "tcp", "web:80"]
@@ -138,14 +186,14 @@ def test_for_people(lab: Lab, run_container: Callable[..., Any]) -> None:
 def test_a_minion_without_an_accepted_key(lab: Lab, run_container: Callable[..., Any]) -> None:
     """What is known of it stays, marked orphaned, and status says so; a mistake is one sentence with exit code 1."""
     run_container("web", {"80/tcp": 25383})
-    wait_until(lambda: shown(lab, "nantes", 25383), PATIENCE, "web")
+    wait_until(lambda: known(lab, "nantes", 25383), PATIENCE, "web")
     assert ask(lab, "nantes", "status")["ok"] is True
     for wrong, sentence in (("port=99/sctq", "is no protocol"), ("exposure=x", "is no exposure")):
         done = lab.run("nantes", "salt-run", "docker_ports.find", wrong)
         assert done.returncode == 1
         assert sentence in done.stdout
         assert "Traceback" not in done.stdout + done.stderr
-    lab.stop("m1")
+    lab.kill("m1")
     assert shown(lab, "nantes", 25383)
     (configs.root(lab.folder, "nantes") / "pki/minions/m1").unlink()
     rows = shown(lab, "nantes", 25383)

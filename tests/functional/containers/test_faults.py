@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from saltext_logilab.containers import owner
+from saltext_logilab import locks
 from tests.functional.containers.test_watch import NETWORK, SLEEP, Watch, awaited
 from tests.support.docker import DockerHost
 from tests.support.waiting import wait_until
@@ -97,7 +97,11 @@ def kill_engines(host: DockerHost, folder: Path, rounds: int) -> None:
             command = [sys.executable, "-c", ENGINE, str(folder), host.url]
             with subprocess.Popen(command) as engine:
                 watched = Watched(folder, {"docker": host.url}, history=5000)
-                wait_until(lambda watched=watched: owner.is_running(watched.settings.folder), PATIENCE, "the engine")
+                wait_until(
+                    lambda watched=watched: locks.is_held(watched.settings.folder / locks.ENGINE),
+                    PATIENCE,
+                    "the engine",
+                )
                 wait_until(watched.is_connected, PATIENCE, "followed")
                 for step in range(10):
                     container.rename(f"killed{number}x{step}")
@@ -207,7 +211,7 @@ def test_one_owner_of_two_engines(docker_host: DockerHost, tmp_path: Path) -> No
                 wait_until(lambda: "changed" in first.tags(), PATIENCE, "told by the owner")
                 assert second.told == []
                 first.stop()
-                wait_until(lambda: owner.is_running(second.settings.folder), PATIENCE, "a new owner")
+                wait_until(lambda: locks.is_held(second.settings.folder / locks.ENGINE), PATIENCE, "a new owner")
             finally:
                 container.remove(force=True)
             wait_until(lambda: "web" not in second.ports(), PATIENCE, "followed by the new owner")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from tests.support.docker import DockerHost
+from tests.support.relays import Relay
 from tests.support.waiting import wait_until
 from tests.support.watching import PATIENCE, Watched
 
@@ -57,3 +59,25 @@ def test_each_step_of_a_life_is_told_once(
     container.start()
     awaited(watched, "bob", "started", "paused", "unpaused", "renamed", "died", "started")
     assert {change.detail for change in watched.history("bob") if change.what == "renamed"} == {"ann -> bob"}
+
+
+def test_an_engine_by_tcp(
+    docker_host: DockerHost, run_container: Callable[..., Any], tcp_relay: Callable[..., Relay], tmp_path: Path
+) -> None:
+    """It is followed over a network that breaks: stale meanwhile, and afterwards as the Engine says."""
+    relay = tcp_relay(docker_host.socket)
+    watched = Watched(tmp_path, {"docker": f"tcp://127.0.0.1:{relay.port}"})
+    watched.start()
+    try:
+        watched.connected()
+        run_container("before", {"80/tcp": None})
+        wait_until(lambda: "before" in watched.ports(), PATIENCE, "followed")
+        relay.cut()
+        wait_until(lambda: "stale" in watched.tags(), PATIENCE, "told that it is away")
+        run_container("meanwhile", {"80/tcp": None})
+        relay.heal()
+        wait_until(lambda: "resynced" in watched.tags(), PATIENCE, "followed again")
+        watched.agrees(docker_host.url)
+        assert set(watched.ports()) == {"before", "meanwhile"}
+    finally:
+        watched.stop()

@@ -74,6 +74,11 @@ TABLE = (
         "a private Engine without a way to a registry: a small web server in the place of nginx",
     ),
     Substitution(
+        r"sudo salt web1 (docker_exec\..*)",
+        r"salt-lab run --lab {docker_lab} paris salt web1 \1",
+        "the same lab",
+    ),
+    Substitution(
         r"sudo salt-run (docker_ports\..*)",
         r"salt-lab run --lab {docker_lab} paris salt-run \1",
         "a lab whose minion web1 follows the private Engine",
@@ -82,6 +87,11 @@ TABLE = (
         r"sudo salt-call docker_ports\.reserve web 80 port=8080",
         "! salt-lab run --lab {docker_lab} web1 salt-call docker_ports.reserve web 80 port=8080",
         "the same lab; the refusal is what is shown",
+    ),
+    Substitution(
+        r"sudo salt-call state\.single (docker_ports\..*)",
+        r"nsenter --net={docker_netns} salt-lab run --lab {docker_lab} web1 salt-call --local state.single \1",
+        "the Engine of the tests has a network of its own, from which no master is reached",
     ),
     Substitution(
         r"sudo salt-call (docker_ports\..*)",

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from saltext_logilab.containers import compact, declared, fleet
+from saltext_logilab.containers import compact, declared, fleet, proof
 from saltext_logilab.containers.picture import View
 from saltext_logilab.containers.ports import Container, Port
 from saltext_logilab.containers.selection import Criteria
@@ -102,3 +102,28 @@ def test_declared_and_real():
     for wrong in (["x"], {"web1": "8001:80"}, {"web1": ["a-b"]}):
         with pytest.raises(ConfigurationError):
             declared.diff(wrong, rows)
+
+
+@pytest.mark.parametrize(
+    ("row", "where"),
+    [
+        ({"host_ip": "192.0.2.7"}, "192.0.2.7:80"),
+        ({"host_ip": "2001:db8::7"}, "[2001:db8::7]:80"),
+        ({"host_ip": "0.0.0.0"}, "192.0.2.1:80"),
+        ({"host_ip": "::"}, None),
+        ({"host_ip": "0.0.0.0", "address": ""}, None),
+        ({"host_ip": "192.0.2.7", "protocol": "udp"}, None),
+        ({"host_ip": "127.0.0.1", "exposure": "loopback"}, None),
+    ],
+)
+def test_where_a_proof_looks(row, where):
+    """At the bound address, or at that of the host for all of the family; nowhere where nothing would be proven."""
+    told = {"protocol": "tcp", "exposure": "public", "host_port": 80, "address": "192.0.2.1", **row}
+    assert proof.target(told) == where
+
+
+@pytest.mark.parametrize("targets", ["192.0.2.1:80", ["192.0.2.1"], ["name:80"], ["192.0.2.1:0"], ["x:1"] * 10_001])
+def test_bad_targets(targets):
+    """One sentence, and nothing is tried."""
+    with pytest.raises(ConfigurationError):
+        proof.reached(targets)

@@ -1,5 +1,5 @@
 """
-One owner of the registry on a host: a hot-hot minion runs its engines once per master.
+One process at a time for what a host has once, such as an engine that a hot-hot minion runs once per master.
 
 The lock is of the kernel (``flock(2)``): it ends with the process that holds it.
 """
@@ -14,21 +14,21 @@ from pathlib import Path
 
 from saltext_logilab.errors import UnavailableError
 
-LOCK = "engine.lock"
+ENGINE = "engine.lock"
 
 
 @contextlib.contextmanager
-def elected(folder: Path, wait: Callable[[], bool]) -> Iterator[bool]:
+def elected(path: Path, wait: Callable[[], bool]) -> Iterator[bool]:
     """
-    Become the owner of ``folder``; give False where ``wait``, called again and again meanwhile, says no longer to wait.
+    Hold the lock file ``path``; give False where ``wait``, called again and again meanwhile, says no longer to wait.
 
-    :raises UnavailableError: the lock cannot be opened.
+    :raises UnavailableError: it cannot be opened.
     """
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        file = (folder / LOCK).open("a+b")
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        file = path.open("a+b")
     except OSError as err:
-        raise UnavailableError(f"{folder / LOCK} cannot be opened: {err.strerror}") from err
+        raise UnavailableError(f"{path} cannot be opened: {err.strerror}") from err
     with file:
         while not _try(file.fileno(), fcntl.LOCK_EX):
             if not wait():
@@ -40,10 +40,10 @@ def elected(folder: Path, wait: Callable[[], bool]) -> Iterator[bool]:
         yield True
 
 
-def is_running(folder: Path) -> bool:
-    """Say whether some process is the owner of ``folder``."""
+def is_held(path: Path) -> bool:
+    """Say whether some process holds the lock file ``path``."""
     try:
-        with (folder / LOCK).open("rb") as file:
+        with path.open("rb") as file:
             return not _try(file.fileno(), fcntl.LOCK_SH)
     except OSError:  # never run here, or not for us to see
         return False

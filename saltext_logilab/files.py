@@ -23,9 +23,11 @@ def read(path: Path) -> str | None:
         raise UnavailableError(f"{path} cannot be read: {err}") from err
 
 
-def replace(path: Path, text: str, mode: int) -> None:
+def replace(path: Path, text: str, mode: int = 0o600, durable: bool = True) -> None:
     """
     Put ``text`` in the place of the file, with its owner kept and ``mode``; a crash leaves the old one or the new one.
+
+    ``durable``: so does a power failure, which costs a write to the disk.
 
     :raises UnavailableError: it cannot be written; the old one stays.
     """
@@ -35,7 +37,8 @@ def replace(path: Path, text: str, mode: int) -> None:
             name = file.name
             file.write(text)
             file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
             os.fchmod(file.fileno(), mode)
             if path.exists():
                 was = path.stat()
