@@ -186,7 +186,7 @@ async def _deliver(queue: asyncio.Queue[tuple[float, bytes]], writer: asyncio.St
 @pytest.fixture
 def tcp_relay() -> Iterator[Callable[..., Relay]]:
     """
-    Return a maker of relays: ``tcp_relay(port, there=0.1, back=0.1)``; in the place of the port may stand a Unix socket.
+    Return a maker of relays: ``tcp_relay(port, there=0.1, back=0.1)``; in place of the port may stand a Unix socket.
 
     ``host`` is the target's where it is not 127.0.0.1; ``at`` another loopback address, to listen at the same port.
     """

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -119,7 +121,7 @@ def test_wrong_settings_stop_the_master(serve: Server, settings: dict[str, Any],
         serve(**settings).init()
 
 
-def test_gitfs_serves_them_too(new_minion_opts: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
+def test_gitfs_serves_them_too(tmp_path: Path) -> None:
     """Without the backend, a repository with the folder of the formulas does: one line of Salt's own gitfs."""
     repository = tmp_path / "repository"
     shutil.copytree(formulas(), repository / "formulas")
@@ -128,11 +130,17 @@ def test_gitfs_serves_them_too(new_minion_opts: Callable[..., dict[str, Any]], t
         subprocess.run([*git, *command], check=True)
     remote = {f"file://{repository}": [{"root": "formulas"}, {"base": "main"}]}
     settings = {"fileserver_backend": ["gitfs"], "gitfs_provider": "gitpython", "gitfs_remotes": [remote]}
-    opts = new_minion_opts(settings)
-    salt.fileserver.Fileserver(opts).update()
-    rendered = Renderer(opts)("users", {"users": example("users")})
-    assert (rendered.errors, "users_user_alice" in rendered) == ([], True)
-    assert "did you mean 'users'?" in Renderer(opts)("users", {"users": {"user": {}}}).errors[0]
+
+    def shown(users: dict[str, Any]) -> str:
+        """Return what a program of its own tells: gitfs leaves processes of git behind, which end with it."""
+        own = {"root_dir": str(tmp_path / "root"), "id": "web1", "file_client": "local", "enable_fqdns_grains": False}
+        (tmp_path / "minion").write_text(json.dumps(settings | own))
+        command = [Path(sys.executable).with_name("salt-call"), "-c", tmp_path, "--local", "state.show_sls", "users"]
+        pillar = f"pillar={json.dumps({'users': users})}"
+        return subprocess.run([*command, pillar], capture_output=True, text=True, check=False).stdout
+
+    assert "users_user_alice" in shown(example("users"))
+    assert "did you mean 'users'?" in shown({"user": {}})
 
 
 def test_an_unknown_formula_is_refused_by_name(new_loaders: Callable[..., Loaders]) -> None:
