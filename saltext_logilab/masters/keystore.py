@@ -34,6 +34,7 @@ from saltext_logilab.masters.keydirs import Held, KeyDirectories
 from saltext_logilab.masters.keys import Key, is_minion_id, parse_key
 from saltext_logilab.masters.mines import MinionData
 from saltext_logilab.masters.records import State
+from saltext_logilab.masters.served import MasterFiles
 
 log = logging.getLogger(__name__)
 
@@ -165,6 +166,7 @@ class MasterSurroundings:
         self.versions = {"salt": salt.version.__version__, "logilab": __version__}
         self.jobs = MasterJobs(opts)
         self.data = MinionData(opts)
+        self.files = MasterFiles(opts)
 
     def master_key(self) -> str:
         """Return the fingerprint of this master's public key, as ``salt-key -F`` shows it."""

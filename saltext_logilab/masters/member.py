@@ -17,6 +17,8 @@ from saltext_logilab.masters import archive, control, health
 from saltext_logilab.masters.data.keeper import Cache, Keeper
 from saltext_logilab.masters.data.ledger import FILE, open_ledger
 from saltext_logilab.masters.data.sharing import Sharing
+from saltext_logilab.masters.files.desk import Desk as FileDesk
+from saltext_logilab.masters.files.fleet import Fleet as FileFleet
 from saltext_logilab.masters.guard import forever
 from saltext_logilab.masters.jobs.desk import Desk
 from saltext_logilab.masters.jobs.fleet import Fleet
@@ -56,17 +58,21 @@ class Member:
         self._started = time.time()
         self._about = {"name": settings.name, **surroundings.versions}
         self.membership = Membership(settings, journal, surroundings.master_key, self._held, self._group_changed)
-        desk = Desk(surroundings.jobs)
+        desk, file_desk = Desk(surroundings.jobs), FileDesk(surroundings.files)
         answers = {
             "leave": self.membership.endorse_leave,
             "keys": lambda _public, _about: store.waiting(KEYS_SHOWN),
             "jobs": desk.newest,
             "job": desk.job,
             "active": desk.running,
+            "files": file_desk.digests,
+            "paths": file_desk.paths,
+            "refresh": file_desk.refresh,
         }
         hooks = Hooks(self._arrived, self._news.set, self.membership.admit, answers)
         self._peers = Peers(settings, journal, self._about, hooks)
         fleet = Fleet(settings.name, desk, self._peers)
+        files = FileFleet(settings.name, file_desk, self._peers)
         self._rounds = Rounds(journal, store, surroundings, self._peers, self._news.set)
         self._sharing = self._share(surroundings.data, settings.data)
         if self._sharing:
@@ -84,6 +90,8 @@ class Member:
             "jobs": fleet.jobs,
             "job": fleet.job,
             "active": fleet.active,
+            "files": files.files,
+            "refresh": files.refresh,
             "data": self._data,
         }
         self._gone = self._evicted()

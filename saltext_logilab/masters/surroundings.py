@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 from saltext_logilab.masters.data.keeper import Cache
+from saltext_logilab.masters.files.desk import FileSource
 from saltext_logilab.masters.jobs.desk import JobSource
 from saltext_logilab.masters.keydirs import Held
 from saltext_logilab.masters.keys import Key
@@ -37,6 +38,11 @@ class Surroundings(Protocol):
     @property
     def jobs(self) -> JobSource | None:
         """What the master knows of its jobs, if it can be asked."""
+        ...
+
+    @property
+    def files(self) -> FileSource | None:
+        """What the master knows of the files that it serves, if it can be asked."""
         ...
 
     @property

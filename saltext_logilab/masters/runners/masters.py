@@ -371,6 +371,53 @@ def data(id: str = "") -> dict[str, Any]:  # noqa: A002 - Salt's word
     return done
 
 
+def files() -> dict[str, Any]:
+    """
+    Compare what all masters really serve to minions: the files of each environment, of every backend, and the pillar.
+
+    Returns ``masters`` (by name the number of files of each tree, such as ``files base`` and ``pillar base``, or why it
+    has not answered, ``error``) and ``trees``: by name whether all that have answered serve the ``same``, and the
+    ``digest`` of each. Of a tree that differs also ``paths``: by path, of each master the beginning of the digest of
+    what it serves, empty where it has none; at most 50, the number of the others is ``left_out``. The exit code is 1
+    when something differs. Pillar data that come from elsewhere (``ext_pillar``) are not looked at.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run masters.files
+    """
+
+    def compared() -> dict[str, Any]:
+        found: dict[str, Any] = _call("files")
+        differs = not all(tree["same"] for tree in found["trees"].values())
+        return {**found, **({"retcode": 1} if differs else {})}
+
+    done: dict[str, Any] = _told(compared)
+    return done
+
+
+def refresh() -> dict[str, Any]:
+    """
+    Have all masters look at the sources of their files now: every backend of the file server, and git_pillar.
+
+    Returns by name True, or the sentence that says why not; then the exit code is 1.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run masters.refresh
+    """
+
+    def refreshed() -> dict[str, Any]:
+        found: dict[str, Any] = _call("refresh")
+        return {**found, **({} if set(found.values()) == {True} else {"retcode": 1})}
+
+    done: dict[str, Any] = _told(refreshed)
+    return done
+
+
 def history(id: str) -> list[dict[str, Any]] | dict[str, Any]:  # noqa: A002 - Salt's word
     """
     Show what was decided about the minion ``id``, the oldest first: when, what, about which key, on which master.

@@ -1,0 +1,1 @@
+"""The files that the masters of a group serve: what each tells of them, and where they differ."""
