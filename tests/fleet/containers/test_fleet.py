@@ -36,8 +36,14 @@ def options(host: DockerHost, **more: Any) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def lab(make_module_lab: LabFactory, docker_host: DockerHost) -> Lab:
-    """Two masters and a minion whose engine follows :func:`docker_host`."""
-    made = make_module_lab(masters=MASTERS, minions=("m1",), minion_options=options(docker_host))
+    """
+    Two masters and a minion whose engine follows :func:`docker_host`.
+
+    They share no minion data: each has what the minion tells it, and keeps what is known of a minion without a key.
+    """
+    alone = {"logilab": {"masters": {"data": []}}}
+    minion = options(docker_host)
+    made = make_module_lab(masters=MASTERS, minions=("m1",), minion_options=minion, master_options=alone)
     accept_all(made)
     return made
 

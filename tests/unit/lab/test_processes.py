@@ -18,7 +18,7 @@ from saltext_logilab.lab.processes import Process
 from tests.support.waiting import wait_until
 
 # A child that leaves the session, as a minion's jobs do, then both wait.
-PROGRAM = "import os, signal, sys\nif os.fork() == 0: os.setsid()\nprint('ready', flush=True)\nsignal.pause()"
+PROGRAM = "import os, signal, sys\nif os.fork() == 0: os.setsid()\nos.write(1, b'ready\\n')\nsignal.pause()"
 
 
 @pytest.fixture
