@@ -35,6 +35,7 @@ class Around:
     versions: dict[str, str] = field(default_factory=lambda: {"salt": "3008", "logilab": "0"})
     key: str = "aa:bb"
     jobs: Any = None
+    files: Any = None
     data: Any = None
     forgotten: int = 0
     told: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
