@@ -59,8 +59,9 @@ def pytest_testnodedown(node: Any) -> None:
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """Remove the session's directory."""
-    config.stash[SESSION].release()
+    """Remove the session's directory, if it came to one."""
+    if SESSION in config.stash:
+        config.stash[SESSION].release()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

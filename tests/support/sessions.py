@@ -59,21 +59,17 @@ def undo_when_abandoned(commands: Sequence[Sequence[str]]) -> None:
 
 
 def abandoned() -> Iterator[Path]:
-    """Yield the directories of this user's sessions that are dead."""
+    """Yield the directories of this user's sessions that are dead, locked meanwhile: one session clears each."""
     for path in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
-        with contextlib.suppress(OSError):
-            if path.lstat().st_uid == os.geteuid() and not _locked(path / LOCK):
+        with contextlib.ExitStack() as stack:
+            try:
+                lock = stack.enter_context((path / LOCK).open())
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:  # it lives, is gone, or is another user's
+                continue
+            stat = os.fstat(lock.fileno())
+            if stat.st_uid == os.geteuid() and stat.st_nlink:  # else another session has removed it meanwhile
                 yield path
-
-
-def _locked(path: Path) -> bool:
-    """Whether a living session holds the lock."""
-    with path.open() as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-    return False
 
 
 def clear(root: Path) -> None:

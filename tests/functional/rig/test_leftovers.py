@@ -9,6 +9,7 @@ import psutil
 import pytest
 
 from tests.support.processes import alive
+from tests.support.sessions import LOCK, PREFIX, abandoned
 
 LEAKS = """
 import subprocess, sys
@@ -72,3 +73,16 @@ def test_next_session_clears_after_a_killed_one(pytester: pytest.Pytester, monke
     assert not (Path("/run/netns") / name).exists()
     assert not alive(child)
     assert not Path(root).exists()
+
+
+def test_one_session_clears_a_killed_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What one session is clearing is left alone by the others that begin at the same moment."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    root = tmp_path / f"{PREFIX}dead"
+    root.mkdir()
+    (root / LOCK).touch()
+    first = abandoned()
+    assert next(first) == root
+    assert not list(abandoned())
+    first.close()
+    assert list(abandoned()) == [root]
