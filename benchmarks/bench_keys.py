@@ -3,7 +3,7 @@ Masters: how soon a key that is accepted on A is accepted on B, and what that co
 
 Two real masters of the installed Salt, each with its own key store, driven by plain ``salt-key``. A key's delay is from
 the moment at which its accepted file stands in A's key store to the moment at which it stands in B's, as the kernel
-tells of both (inotify). The peer is the same pair of masters without the engine.
+tells of both (inotify). The peers are the same pair of masters without the engine, and Salt 3008's own cluster.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from asyncinotify import Inotify, Mask
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from benchmarks import cluster
 from benchmarks.table import Row
 from saltext_logilab.lab import configs
 from saltext_logilab.lab.lab import Lab
@@ -99,8 +100,9 @@ def one_at_a_time(lab: Lab, watch: Watch, pem: str, count: int, patience: float)
     return watch.delays(minions, patience)
 
 
-def all_at_once(lab: Lab, watch: Watch, pem: str) -> Iterator[Row]:
+def all_at_once(lab: Lab, watch: Watch, pem: str, peer: cluster.Keys) -> Iterator[Row]:
     """Accept many keys by one ``salt-key -A``."""
+    fired = f"cluster, {cluster.BURST} fired by hand"
     minions = [f"all{number}" for number in range(BURST)]
     pend(lab, minions, pem)
     time.sleep(2)  # the engine has seen them: what is measured is the accept
@@ -112,8 +114,8 @@ def all_at_once(lab: Lab, watch: Watch, pem: str) -> Iterator[Row]:
     spent = cpu(lab, B) - before
     yield Row(f"salt-key -A of {BURST}: arrived on B", arrived, "keys", "0 keys", bar=BURST, at_least=True)
     yield Row("  by itself", end - begin, "s")
-    yield Row("  last on B after its exit", max(late, 0.0), "s", "never", bar=1.0)
-    yield Row("  CPU of master B per 1,000 keys", 1000 * spent / BURST, "s", bar=1.0)
+    yield Row("  last on B after its exit", max(late, 0.0), "s", f"{fired}: {peer.burst:.3g} s", bar=1.0)
+    yield Row("  CPU of master B per 1,000 keys", 1000 * spent / BURST, "s", f"{fired}: {peer.cpu:.3g} s", bar=1.0)
 
 
 def by_hand(lab: Lab, watch: Watch, pem: str) -> Iterator[Row]:
@@ -145,12 +147,13 @@ def measure(pem: str) -> Iterator[Row]:
     """Measure both pairs of masters with minions whose key is ``pem``."""
     with lab_of({"engines": []}) as stock:
         shared = len(one_at_a_time(stock, Watch(stock), pem, 3, PEER_PATIENCE))
+    peer = cluster.measure_keys(pem, cpu)
     with lab_of({}) as lab:
         watch = Watch(lab)
         delays = sorted(one_at_a_time(lab, watch, pem, SINGLE, PATIENCE))
-        peer = f"{shared} of 3 keys"
-        yield Row(f"salt-key -a of {SINGLE}: arrived on B", len(delays), "keys", peer, bar=SINGLE, at_least=True)
-        yield Row("  median delay", statistics.median(delays), "ms", "never", bar=75)
+        stock_pair = f"{shared} of 3 keys; cluster: {peer.by_program} of {cluster.BY_PROGRAM}"
+        yield Row(f"salt-key -a of {SINGLE}: arrived on B", len(delays), "keys", stock_pair, bar=SINGLE, at_least=True)
+        yield Row("  median delay", statistics.median(delays), "ms", f"cluster: {peer.median}", bar=75)
         yield Row("  99th percentile", delays[int(0.99 * len(delays)) - 1], "ms", "never", bar=300)
-        yield from all_at_once(lab, watch, pem)
+        yield from all_at_once(lab, watch, pem, peer)
         yield from by_hand(lab, watch, pem)
