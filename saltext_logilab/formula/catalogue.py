@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -91,11 +91,11 @@ def summary(formula: Formula) -> dict[str, Any]:
     }
 
 
-def shadows(listings: Mapping[str, Sequence[str]], own: str) -> dict[str, str]:
+def shadows(listings: Mapping[str, Sequence[str]], own: Collection[str]) -> dict[str, str]:
     """
-    Return which file hides another of the same path, where one of the two is ``own``'s.
+    Return which file hides another of the same path, where one of the two is of ``own``.
 
-    :param listings: the files of each backend, the first one wins.
+    :param listings: the files of each backend or folder, the first one wins.
     :return: by path, a sentence.
     """
     found: dict[str, str] = {}
@@ -103,6 +103,6 @@ def shadows(listings: Mapping[str, Sequence[str]], own: str) -> dict[str, str]:
     for backend, files in listings.items():
         for file in files:
             winner = winners.setdefault(file, backend)
-            if winner != backend and own in (winner, backend):
+            if winner != backend and (winner in own or backend in own):
                 found[file] = f"the file of {winner} hides the one of {backend}"
     return found
