@@ -9,7 +9,7 @@ from typing import Any
 
 from saltext_logilab.formula.schemas.formula import DEFAULTS, SCHEMA, Formula
 from saltext_logilab.formula.schemas.references import Schema, resolved
-from saltext_logilab.formula.schemas.values import types_of
+from saltext_logilab.formula.schemas.values import TYPES, types_of
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,9 @@ def kinds(schema: Schema, root: Schema) -> tuple[str, ...]:
     if branches:
         found = [kind for one in branches for kind in kinds(resolved(one, root), root)]
         return tuple(dict.fromkeys(found))
-    return tuple(one for one in types_of(schema) if one != "null") or ("string",)
+    values = schema.get("enum", [schema["const"]] if "const" in schema else [])
+    listed = [one for one in ("string", "integer", "boolean") if any(TYPES[one](value) for value in values)]
+    return tuple(one for one in types_of(schema) or listed if one != "null") or ("string",)
 
 
 def read(folder: Path) -> Formula:

@@ -52,6 +52,8 @@ def test_list_and_show(opts: dict[str, Any]) -> None:
     }
     assert shown["parameters"]["users:users:NAME:gid"]["type"] == "integer or string"
     assert "alice" in shown["example"]["users"]["users"]
+    parameters = run(opts, "show", "openldap")["parameters"]
+    assert parameters["openldap:databases:NAME:replicate_from:[]:starttls"]["type"] == "string or boolean"
 
 
 def test_files_that_hide_others_are_listed(opts: dict[str, Any]) -> None:
