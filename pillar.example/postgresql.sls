@@ -36,5 +36,15 @@ postgresql:
           owner: app
           extensions:
             - pg_trgm
+          grants:
+            - name: readers
+              privileges:
+                - CONNECT
+              grant_option: true
+            - name: readers
+              object_type: schema
+              object_name: public
+              privileges:
+                - USAGE
       slots:
         - standby1
