@@ -16,7 +16,9 @@ postgresql_packages:
 
 postgresql_{{ name }}_made:
   cmd.run:
-    - name: cd {{ config }} && test -e postgresql.conf || {{ its.create }} && echo "include_dir 'conf.d'" >> {{ config }}/postgresql.conf
+    - name: >-
+        conf={{ config }}/postgresql.conf; test -e $conf || {{ its.create }} &&
+        { grep -q "^include_dir[ =]*'conf.d'" $conf || echo "include_dir 'conf.d'" >> $conf; }
     - unless: grep -q "^include_dir[ =]*'conf.d'" {{ config }}/postgresql.conf
     - require:
       - pkg: postgresql_packages
@@ -50,8 +52,8 @@ postgresql_{{ name }}_hba:
 postgresql_{{ name }}_standby:
   cmd.script:
     - source: salt://{{ tpldir }}/files/standby.sh
-    - args: {{ [its.data_dir, its.service, primary.get("slot", "")] | join(" ") | json }}
-    - env: {{ [{"PGHOST": primary.host}, {"PGPORT": primary.port | string}, {"PGUSER": primary.user}, {"PGPASSWORD": primary.password}] | json }}
+    - args: {{ its.data_dir }} {{ its.service }}
+    - env: {{ primary | json }}
     - creates: {{ its.data_dir }}/salt-standby
     - require:
       - file: postgresql_{{ name }}_settings
