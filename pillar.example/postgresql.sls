@@ -40,7 +40,6 @@ postgresql:
             - name: readers
               privileges:
                 - CONNECT
-              grant_option: true
             - name: readers
               object_type: schema
               object_name: public
