@@ -20,7 +20,7 @@ salt_environment:
   cmd.run:
     - name: python3 -m venv {{ cfg.environment }} && {{ pip }} 'salt{{ cfg.version }}' cherrypy
     - unless: >-
-        {{ bin }}/python -I -m pip show salt cherrypy{{ " | grep -qx 'Version: %s'" % cfg.version[2:] if cfg.version.startswith("==") }}
+        {{ bin }}/python -I -c 'import salt, cherrypy'{{ " && %s/python -I -m pip show salt | grep -qx 'Version: %s'" % (bin, cfg.version[2:]) if cfg.version.startswith("==") }}
     - onlyif: "{{ 'true' if cfg.install == 'pip' else 'false' }}"
     - require:
       - pkg: salt_packages
