@@ -36,5 +36,14 @@ postgresql:
           owner: app
           extensions:
             - pg_trgm
+          grants:
+            - name: readers
+              privileges:
+                - CONNECT
+            - name: readers
+              object_type: schema
+              object_name: public
+              privileges:
+                - USAGE
       slots:
         - standby1

@@ -4,9 +4,12 @@ salt:
   # The minion; without this key there is none.
   minion:
     masters:
-      - salt1.example.org
-      - salt2.example.org
+      - paris.example.org
+      - nantes.example.org
   # A master; without this key there is none.
   master:
     config:
       worker_threads: 8
+    share_keys:
+      listen: 0.0.0.0:4507
+      address: '{fqdn}:4507'

@@ -17,6 +17,18 @@ firewall_rules:
     - require:
       - pkg: firewall_package
 
+{%- if cfg.replaces %}
+
+firewall_others:
+  service.dead:
+    - names: {{ cfg.replaces | json }}
+    - enable: false
+    - require:
+      - file: firewall_rules
+    - require_in:
+      - service: firewall_service
+{%- endif %}
+
 firewall_service:
   service.running:
     - name: {{ cfg.service | json }}

@@ -28,10 +28,11 @@ libvirt_tls:
       - /etc/pki/{{ path }}.pem:
         - contents: {{ cfg.tls[name] | json }}
         - mode: "{{ mode }}"
+        - group: {{ (cfg.qemu_group if mode == "0640" else "root") | json }}
       {%- endfor %}
     - makedirs: true
     - show_changes: false
-    - require_in:
+    - watch_in:
       - service: libvirt_service
 
 libvirt_tls_socket:

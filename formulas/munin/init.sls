@@ -69,6 +69,6 @@ munin_server_config:
     - template: jinja
     - context:
         server: {{ server | json }}
-    - onlyif: {{ server.enabled | json }}
+    - onlyif: "{{ server.enabled | json }}"
     - require:
       - pkg: munin_packages

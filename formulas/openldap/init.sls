@@ -81,7 +81,7 @@ openldap_entries_file:
     - template: jinja
     - context:
         macros: {{ tpldir }}/files/ldif.jinja
-        databases: {{ cfg.databases.values() | rejectattr("replicate_from") | list | json }}
+        databases: {{ (cfg.databases.values() | list if cfg.get("server_id") == 1 else cfg.databases.values() | rejectattr("replicate_from") | list) | json }}
     - mode: "0600"
     - show_changes: false
 
@@ -93,3 +93,14 @@ openldap_entries:
     - require:
       - service: openldap_service
       - file: openldap_entries_file
+{%- if cfg.client %}
+
+openldap_client:
+  file.keyvalue:
+    - name: {{ cfg.client_config | json }}
+    - key_values: {{ cfg.client | json }}
+    - separator: " "
+    - append_if_not_found: true
+    - require:
+      - pkg: openldap_packages
+{%- endif %}

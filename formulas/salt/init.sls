@@ -1,8 +1,16 @@
 {#- Salt. A minion that restarts itself does so after its job, so that the answer still arrives. #}
 {%- set cfg = salt["formula.data"]("salt") %}
-{%- set pip = "%s/bin/pip install%s " % (cfg.environment, " --index-url " ~ cfg.index_url if cfg.index_url is defined else "") %}
-{%- set roles = ["minion", "master", "api"] | select("in", cfg) | list %}
-{%- set wheel, bin, source = cfg.extension.source.startswith("salt://"), cfg.environment ~ "/bin", cfg.extension.source %}
+{%- set bin, source, roles = cfg.environment ~ "/bin", cfg.extension.source, ["minion", "master", "api"] | select("in", cfg) | list %}
+{%- set pip = bin ~ "/python -I -m pip install --quiet" ~ (" --index-url " ~ cfg.index_url if cfg.index_url is defined else "") %}
+{%- set wheel = "/var/cache/salt-extension/" ~ source.rpartition("/")[2] if source.startswith("salt://") else "" %}
+{%- if cfg.repository is defined %}
+
+salt_repository:
+  pkgrepo.managed:
+    {{ cfg.repository | dict_to_sls_yaml_params | indent }}
+    - require_in:
+      - pkg: salt_packages
+{%- endif %}
 
 salt_packages:
   pkg.installed:
@@ -10,64 +18,77 @@ salt_packages:
 
 salt_environment:
   cmd.run:
-    - name: python3 -m venv {{ cfg.environment }} && {{ pip }}'salt{{ cfg.version }}' cherrypy
-    - unless: {{ bin }}/python -m pip show salt{{ " | grep -qx 'Version: %s'" % cfg.version[2:] if cfg.version.startswith("==") }}
-    - onlyif: {{ "true" if cfg.install == "pip" else "false" }}
+    - name: python3 -m venv {{ cfg.environment }} && {{ pip }} 'salt{{ cfg.version }}' cherrypy
+    - unless: >-
+        {{ bin }}/python -I -c 'import salt, cherrypy'{{ " && %s/python -I -m pip show salt | grep -qx 'Version: %s'" % (bin, cfg.version[2:]) if cfg.version.startswith("==") }}
+    - onlyif: "{{ 'true' if cfg.install == 'pip' else 'false' }}"
     - require:
       - pkg: salt_packages
 
+{#- A wheel is installed anew whenever the master has another one, also of the same version. #}
 salt_extension:
-  {{ "file.managed" if wheel else "test.nop" }}:
-    - name: /var/cache/salt-extension/{{ source.rpartition("/")[2] }}
-    - source: {{ source if wheel else "" }}
+  file.managed:
+    - name: {{ wheel or "/var/cache/salt-extension/requirement" }}
+    - {{ "source" if wheel else "contents" }}: {{ source }}
     - makedirs: true
+    - onlyif: "{{ 'true' if cfg.extension.enabled and cfg.install != 'none' else 'false' }}"
   cmd.run:
-    - name: {{ pip }}{{ "--force-reinstall --no-deps /var/cache/salt-extension/" ~ source.rpartition("/")[2] if wheel else "'%s%s'" % (source, cfg.extension.extras and "[%s]" % cfg.extension.extras | join(",") or "") }}
-    - unless: {{ bin }}/python -c 'import saltext_logilab'
-    - onlyif: {{ "true" if cfg.extension.enabled and cfg.install != "none" else "false" }}
+    - name: >-
+        {{ pip }} '{{ wheel or source }}{{ "[%s]" % cfg.extension.extras | join(",") if cfg.extension.extras }}'
+        {{- " && %s --force-reinstall --no-deps %s" % (pip, wheel) if wheel }} && touch {{ cfg.environment }}/salt-extension
+    - unless: >-
+        {{ bin }}/python -I -c 'import saltext_logilab' && test {{ cfg.environment }}/salt-extension -nt {{ wheel or "/var/cache/salt-extension/requirement" }}
+    - onlyif: "{{ 'true' if cfg.extension.enabled and cfg.install != 'none' else 'false' }}"
     - require:
       - cmd: salt_environment
+      - file: salt_extension
+{%- if cfg.get("master", {}).key is defined %}
+
+salt_master_key:
+  file.managed:
+    - names:
+      - {{ cfg.master.key.folder }}/master.pem:
+        - contents: {{ cfg.master.key.private | json }}
+        - mode: "0400"
+      - {{ cfg.master.key.folder }}/master.pub:
+        - contents: {{ cfg.master.key.public | json }}
+    - replace: false
+    - makedirs: true
+    - show_changes: false
+    - require:
+      - cmd: salt_extension
+    - require_in:
+      - service: salt_master_service
+{%- endif %}
 
 {%- for role in roles %}
 
 salt_{{ role }}_config:
-  file.serialize:
-    - name: /etc/salt/{{ "minion" if role == "minion" else "master" }}.d/salt-formula-{{ role }}.conf
-    - serializer: yaml
+  file.managed:
+    - name: /etc/salt/{{ role | replace("api", "master") }}.d/salt-formula-{{ role }}.conf
+    - source: salt://{{ tpldir }}/files/{{ role }}.conf.j2
+    - template: jinja
+    - context: {cfg: {{ cfg | json }}}
     - makedirs: true
     - mode: "0640"
-    - dataset: {{ (dict({"master": cfg.minion.masters}, **dict({"id": cfg.minion.id} if "id" in cfg.minion else {}, **cfg.minion.config)) if role == "minion" else
-                  {"rest_cherrypy": cfg.api.config} if role == "api" else
-                  dict(dict({"fileserver_backend": ["roots", "logilab_formulas"]} if cfg.master.formulas and cfg.extension.enabled else {},
-                       **({"engines": [{"logilab_masters": {}}], "logilab": {"masters": cfg.master.share_keys}} if "share_keys" in cfg.master else {})), **cfg.master.config)) | json }}
+    - show_changes: false
 
 salt_{{ role }}_unit:
   file.managed:
-    - name: /etc/systemd/system/salt-{{ role }}.service
-    - contents: |
-        # Managed by Salt.
-        [Unit]
-        Description=salt-{{ role }}
-        After=network.target
-        [Service]
-        Type=notify
-        NotifyAccess=all
-        ExecStart={{ bin }}/salt-{{ role }}
-        LimitNOFILE=100000
-        KillMode={{ "process" if role == "minion" else "mixed" }}
-        Restart=on-failure
-        TimeoutStopSec=30
-        [Install]
-        WantedBy=multi-user.target
-    - onlyif: {{ "false" if cfg.install == "packages" else "true" }}
+    - name: {{ cfg.unit | replace("{role}", role) }}
+    - source: salt://{{ tpldir }}/files/{{ cfg.init }}.j2
+    - template: jinja
+    - context: {role: {{ role }}, bin: {{ bin }}}
+    - mode: "{{ cfg.unit_mode }}"
+    - onlyif: "{{ 'false' if cfg.install == 'packages' else 'true' }}"
 
 salt_{{ role }}_service:
   service.running:
     - name: salt-{{ role }}
     - enable: true
-    - require:
-      - cmd: salt_extension
     - watch:
+      - cmd: salt_environment
+      - cmd: salt_extension
       - file: salt_{{ role }}_config
       - file: salt_{{ role }}_unit
 {%- endfor %}

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from saltext_logilab.formula.schemas.formula import DEFAULTS, SCHEMA, Formula
 from saltext_logilab.formula.schemas.references import Schema, resolved
-from saltext_logilab.formula.schemas.values import types_of
+from saltext_logilab.formula.schemas.values import TYPES, types_of
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,9 @@ def kinds(schema: Schema, root: Schema) -> tuple[str, ...]:
     if branches:
         found = [kind for one in branches for kind in kinds(resolved(one, root), root)]
         return tuple(dict.fromkeys(found))
-    return tuple(one for one in types_of(schema) if one != "null") or ("string",)
+    values = schema.get("enum", [schema["const"]] if "const" in schema else [])
+    listed = [one for one in ("string", "integer", "boolean") if any(TYPES[one](value) for value in values)]
+    return tuple(one for one in types_of(schema) or listed if one != "null") or ("string",)
 
 
 def read(folder: Path) -> Formula:
@@ -91,11 +93,11 @@ def summary(formula: Formula) -> dict[str, Any]:
     }
 
 
-def shadows(listings: Mapping[str, Sequence[str]], own: str) -> dict[str, str]:
+def shadows(listings: Mapping[str, Sequence[str]], own: Collection[str]) -> dict[str, str]:
     """
-    Return which file hides another of the same path, where one of the two is ``own``'s.
+    Return which file hides another of the same path, where one of the two is of ``own``.
 
-    :param listings: the files of each backend, the first one wins.
+    :param listings: the files of each backend or folder, the first one wins.
     :return: by path, a sentence.
     """
     found: dict[str, str] = {}
@@ -103,6 +105,6 @@ def shadows(listings: Mapping[str, Sequence[str]], own: str) -> dict[str, str]:
     for backend, files in listings.items():
         for file in files:
             winner = winners.setdefault(file, backend)
-            if winner != backend and own in (winner, backend):
+            if winner != backend and (winner in own or backend in own):
                 found[file] = f"the file of {winner} hides the one of {backend}"
     return found

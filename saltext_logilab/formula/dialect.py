@@ -21,6 +21,8 @@ ANNOTATIONS = {
     *("$schema", "$id", "$comment", "$defs", "title", "description", "default", "examples", "deprecated"),
     *("writeOnly", "x-merge", "then", "else"),
 }
+# Below these a schema is a condition, which describes nothing and lets all other keys pass.
+CONDITIONS = {"if", "then", "else", "not"}
 KEYWORDS = {*ANNOTATIONS, *ASSERTIONS, *APPLICATORS}
 Path = tuple[str, ...]
 
@@ -57,7 +59,7 @@ def _walk(schema: Any, path: Path, root: Schema) -> Iterator[Problem]:
     yield from _keywords(schema, path)
     yield from _annotations(schema, path, root)
     for step, one in subschemas(schema):
-        if step[0] in ("properties", "$defs"):
+        if step[0] in ("properties", "$defs") and not CONDITIONS & {*path, *step}:
             yield from _described((*path, *step), one, root)
         if step[0] != "$defs" or not path:
             yield from _walk(one, (*path, *step), root)
@@ -70,7 +72,7 @@ def _keywords(schema: Schema, path: Path) -> Iterator[Problem]:
     for name in types_of(schema):
         if name not in TYPES:
             yield Problem((*path, "type"), f"is no type: {name!r}{nearest(name, TYPES)}")
-    if "properties" in schema and "additionalProperties" not in schema:
+    if "properties" in schema and "additionalProperties" not in schema and not CONDITIONS & {*path}:
         yield Problem(path, "must say additionalProperties, else a misspelt key would pass")
 
 

@@ -78,16 +78,21 @@ class SystemdContainer:
             raise RuntimeError(f"{' '.join(argv)} in {self.name} returned {done.code}: {done.output}")
         return done
 
-    def write(self, path: str, text: str, mode: int = 0o644) -> None:
+    def write(self, path: str, content: str | bytes, mode: int = 0o644) -> None:
         """Write a file, with the folders above it."""
-        pure = PurePosixPath(path)
+        pure, data = PurePosixPath(path), content.encode() if isinstance(content, str) else content
         self.exec("mkdir", "-p", str(pure.parent))
         buffer = io.BytesIO()
         with tarfile.open(fileobj=buffer, mode="w") as tar:
             member = tarfile.TarInfo(pure.name)
-            member.size, member.mode = len(text.encode()), mode
-            tar.addfile(member, io.BytesIO(text.encode()))
+            member.size, member.mode = len(data), mode
+            tar.addfile(member, io.BytesIO(data))
         self.container.put_archive(str(pure.parent), buffer.getvalue())
+
+    def allow_nesting(self) -> None:
+        """Let what runs in it make control groups and set the kernel's settings, as guests and containers need it."""
+        places = "/proc/sys /sys/fs/cgroup /sys/fs/cgroup/*/"
+        self.exec("sh", "-c", f"for i in {places}; do mountpoint -q $i && mount -o remount,bind,rw $i; done; true")
 
     def state(self) -> str:
         """What systemd says about the whole system."""

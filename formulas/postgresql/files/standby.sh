@@ -1,8 +1,9 @@
 #!/bin/sh
-# Make the cluster in $1 (service $2) a standby of the primary that PGHOST … name, with its slot $3 when there is one.
+# Make the cluster in $1 (service $2) a standby of the primary that the environment names, with its slot when there is one.
 # The copy is complete before the old data are moved aside, and they are not removed.
 set -eu
-data=$1 service=$2 slot=${3:-}
+data=$1 service=$2
+export PGHOST="$host" PGPORT="$port" PGUSER="$user" PGPASSWORD="$password"
 new=$data.new
 rm -rf "$new"
 runuser -u postgres --preserve-environment -- pg_basebackup -D "$new" -R -X stream ${slot:+-S "$slot"}

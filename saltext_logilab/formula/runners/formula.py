@@ -9,7 +9,7 @@ What goes wrong is told in a sentence, with exit code 1: an exception in a runne
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -126,10 +126,20 @@ def _list(saltenv: str) -> dict[str, Any]:
         formula = _load(server, posixpath.basename(folder), saltenv)
         described = str(formula.schema.get("description", ""))
         formulas[formula.name] = {"description": described, "systems": list(formula.systems), "folder": folder}
-    listings = {
-        one: server.file_list({"saltenv": saltenv, "fsbackend": [one]}) for one in __opts__["fileserver_backend"]
-    }
-    return {"formulas": formulas, "shadows": catalogue.shadows(listings, BACKEND)}
+    own = (BACKEND, str(packaged.formulas()))
+    return {"formulas": formulas, "shadows": catalogue.shadows(dict(_listings(server, saltenv)), own)}
+
+
+def _listings(server: salt.fileserver.Fileserver, saltenv: str) -> Iterator[tuple[str, list[str]]]:
+    """Yield what each backend has, the first one wins; folder by folder where the package's is one of file_roots."""
+    folders = __opts__["file_roots"].get(saltenv, [])
+    for backend in __opts__["fileserver_backend"]:
+        if backend == "roots" and str(packaged.formulas()) in folders:
+            for folder in folders:
+                files = (one for one in Path(folder).rglob("*") if one.is_file())
+                yield folder, [one.relative_to(folder).as_posix() for one in files]
+        else:
+            yield backend, server.file_list({"saltenv": saltenv, "fsbackend": [backend]})
 
 
 def _validate(tgt: str, tgt_type: str, saltenv: str) -> dict[str, Any]:

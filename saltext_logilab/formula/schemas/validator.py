@@ -184,9 +184,10 @@ def _not(told: Schema, value: Any, place: Place, _schema: Schema) -> Iterator[Pr
 
 
 def _if(told: Schema, value: Any, place: Place, schema: Schema) -> Iterator[Problem]:
-    then = schema.get("then" if _valid(told, value, place) else "else")
-    if then is not None:
-        yield from _check(then, value, place)
+    then = schema.get("then" if _valid(told, value, place) else "else", True)
+    why = "" if isinstance(then, bool) else then.get("description", "")
+    for problem in _check(then, value, place):
+        yield replace(problem, message=f"{problem.message}: {why}") if why else problem
 
 
 Applicator = Callable[[Any, Any, Place, Schema], Iterator[Problem]]

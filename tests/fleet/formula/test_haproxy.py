@@ -7,8 +7,9 @@ from collections.abc import Callable
 import requests
 
 from tests.support.formulas import FormulaHost, example
+from tests.support.waiting import wait_until
 
-SERVER = "import http.server as h; h.HTTPServer(('127.0.0.1', {port}), h.SimpleHTTPRequestHandler).serve_forever()"
+SERVER = "import http.server as h; h.HTTPServer(('', {port}), h.SimpleHTTPRequestHandler).serve_forever()"
 
 
 def test_requests_go_through(formula_host: Callable[..., FormulaHost]) -> None:
@@ -30,6 +31,14 @@ def test_requests_go_through(formula_host: Callable[..., FormulaHost]) -> None:
     assert requests.get(url, timeout=10).text == "from 8082\n"
     assert requests.get(f"{url}:8404/", timeout=10).status_code == 401
     assert "app1" in requests.get(f"{url}:8404/", auth=("admin", "change-me"), timeout=10).text
+
+    # Servers that are the minions of the mine, which this one fills by itself.
+    pillar["backends"]["app"] = {"mine": {"tgt": "*", "port": 8082}, "options": ["option httpchk GET /"]}
+    host.give({"haproxy": pillar})
+    machine.salt_call("mine.send", "network.ip_addrs")
+    host.apply_twice("haproxy")
+    assert f"{machine.address}:8082" in machine.exec("cat", "/etc/haproxy/haproxy.cfg").output
+    wait_until(lambda: requests.get(url, timeout=10).text == "from 8082\n", 20, "the server out of the mine")
 
     pillar["frontends"]["web"]["options"] = ["no-such-keyword"]
     host.give({"haproxy": pillar})

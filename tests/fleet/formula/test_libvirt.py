@@ -24,7 +24,7 @@ def test_it_serves(formula_host: Callable[..., FormulaHost]) -> None:
     pillar["networks"]["lab"]["mode"] = "isolated"
     host = formula_host({"libvirt": pillar}, cap_add=["NET_ADMIN", "SYS_NICE"])
     machine = host.machine
-    machine.exec("mount", "-o", "remount,rw", "/proc/sys")  # libvirt sets up the bridge there
+    machine.allow_nesting()  # libvirt sets up the bridge in /proc/sys
     host.apply_twice("libvirt")
     machine.exec("sh", "-c", "echo 127.0.0.1 hypervisor.test >> /etc/hosts")
     machine.exec("virsh", "-c", "qemu:///system", "vol-create-as", "guests", "disk", "1M")
@@ -45,3 +45,49 @@ def test_it_serves(formula_host: Callable[..., FormulaHost]) -> None:
     host.apply_twice("libvirt.clean")
     assert "10.20.0.1" not in machine.exec("ip", "-4", "addr").output
     assert machine.exec("ls", "/srv/guests").output == "disk\n"
+
+
+GUEST = """<domain type='qemu'>
+  <name>tiny</name>
+  <memory unit='MiB'>32</memory>
+  <os><type arch='x86_64' machine='pc'>hvm</type></os>
+  <cpu mode='custom' match='exact' check='none'><model>qemu64</model></cpu>
+  <devices><emulator>/usr/bin/qemu-system-x86_64</emulator></devices>
+</domain>
+"""
+
+
+def test_a_guest_migrates_over_tls(formula_host: Callable[..., FormulaHost]) -> None:
+    """A guest that runs moves to the other host over TLS, and back; a host of another authority gets none."""
+    authority = Authority()
+    options = {"cap_add": ["NET_ADMIN", "SYS_NICE"], "security_opt": ["seccomp=unconfined", "apparmor=unconfined"]}
+    names = ("one.test", "two.test")
+    hosts = {name: formula_host({}, **options) for name in names}
+    known = "".join(f"{host.machine.address} {name}\n" for name, host in hosts.items())
+
+    def give(name: str, signed_by: Authority) -> None:
+        pair = signed_by.pair(name)
+        tls = {"ca": signed_by.certificate, "certificate": pair.certificate, "key": pair.key}
+        packages = [*PACKAGES, "qemu-system-x86"]
+        hosts[name].give({"libvirt": {"packages": packages, "tls": tls, "qemu": {"migration_host": name}}})
+
+    for name, host in hosts.items():
+        give(name, authority)
+        host.machine.allow_nesting()
+        host.machine.write("/etc/apt/apt.conf.d/99-less", 'APT::Install-Recommends "false";\n')
+        host.machine.exec("sh", "-c", f"printf '{known}' >> /etc/hosts")
+        host.apply_twice("libvirt")
+    one, two = (hosts[name].machine for name in names)
+    one.write("/root/guest.xml", GUEST)
+    one.exec("virsh", "create", "/root/guest.xml")
+    move = ("virsh", "migrate", "--live", "--p2p", "--tls", "tiny")
+    one.exec(*move, "qemu+tls://two.test/system")
+    assert [machine.exec("virsh", "list", "--name").output.split() for machine in (one, two)] == [[], ["tiny"]]
+    assert "guests run on this host" in "".join(hosts["two.test"].apply("libvirt.clean").failed)
+    two.exec(*move, "qemu+tls://one.test/system")
+    assert one.exec("virsh", "list", "--name").output.split() == ["tiny"]
+
+    give("two.test", Authority())
+    assert hosts["two.test"].apply("libvirt").failed == []
+    assert one.exec(*move, "qemu+tls://two.test/system", check=False).code != 0
+    assert one.exec("virsh", "list", "--name").output.split() == ["tiny"]

@@ -32,13 +32,16 @@ def test_the_node_answers_and_the_server_collects(formula_host: Callable[..., Fo
     """A network that may ask gets values, also of a plugin of one's own; the server keeps them; others get nothing."""
     hosts = {"example;here": {"address": "127.0.0.1", "settings": {"answer.answer.warning": "40"}}}
     node = {"allow": ["0.0.0.0/0"], "own_plugins": {"answer": OWN}, "plugin_settings": {"answer": {"user": "nobody"}}}
-    host = formula_host({"munin": {"node": node, "server": {"enabled": True, "hosts": hosts}}})
-    host.apply_twice("munin")
+    server = {"enabled": True, "hosts": hosts, "mine": {"tgt": "*"}}
+    host = formula_host({"munin": {"node": node, "server": server}})
     machine = host.machine
+    machine.salt_call("mine.send", "network.ip_addrs")
+    host.apply_twice("munin")
     assert "answer.value 42" in ask(machine.address, "fetch answer")
     assert {"cpu", "answer"} <= set(ask(machine.address, "list").split())
     machine.exec("runuser", "-u", "munin", "--", "/usr/share/munin/munin-update")
     assert "here-answer-answer-g.rrd" in machine.exec("ls", "/var/lib/munin/example").output
+    assert machine.name in machine.exec("ls", "/var/lib/munin").output  # out of the mine; no group but its own name
     host.give({"munin": {"node": {"plugins": {"load": ""}}}})
     assert host.apply("munin").failed == []
     assert ask(machine.address, "list") == ""

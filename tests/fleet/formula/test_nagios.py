@@ -18,15 +18,21 @@ def test_it_checks(formula_host: Callable[..., FormulaHost]) -> None:
     """A host that answers is up, a port that does not is critical; objects that Nagios refuses do not take effect."""
     pillar = example("nagios")
     pillar["settings"]["check_external_commands"] = 1
+    first = {"host_name": "localhost", "first_notification": 3, "last_notification": 0}
+    pillar["objects"]["hostescalation"] = {"long": {**first, "notification_interval": 5, "contact_groups": "admins"}}
+    pillar["mine"] = {"tgt": "*"}
     host = formula_host({"nagios": pillar})
-    host.apply_twice("nagios")
     machine = host.machine
+    machine.salt_call("mine.send", "network.ip_addrs")
+    host.apply_twice("nagios")
     machine.exec("sh", "-c", f"printf '{FORCE}' > /var/lib/nagios4/rw/nagios.cmd")
 
     def status() -> str:
         machine.exec("sh", "-c", f"printf '{FORCE}' > /var/lib/nagios4/rw/nagios.cmd")
         return machine.exec("cat", "/var/lib/nagios4/status.dat", check=False).output
 
+    # The minion itself, out of the mine that it has filled; the examples of the package know no such host.
+    wait_until(lambda: f"host_name={machine.name}\n" in status(), 60, "the host out of the mine")
     wait_until(lambda: "connect to address 127.0.0.1 and port 22" in status(), 60, "the check of the port")
     wait_until(lambda: "PING OK" in status(), 60, "the check of the host")
     pillar["objects"]["service"]["nowhere/SSH"] = {"check_command": "check_port!22"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
 
 import psycopg
 import pytest
@@ -24,6 +25,8 @@ def test_queries_and_a_standby(formula_host: Callable[..., FormulaHost]) -> None
         assert connection.execute("SELECT similarity('salt', 'salty') > 0.5").fetchone() == (True,)
         assert connection.execute("SHOW max_connections").fetchone() == ("50",)
         assert connection.execute("SELECT pg_has_role('app', 'readers', 'member')").fetchone() == (True,)
+        granted = "SELECT datacl::text LIKE '%readers=c/%' FROM pg_database WHERE datname = 'app'"
+        assert connection.execute(granted).fetchone() == (True,)
         connection.execute("CREATE TABLE thing (id int)")
     for user, password in (("app", "wrong"), ("standby", "change-me-too")):
         with pytest.raises(psycopg.OperationalError):
@@ -50,3 +53,50 @@ def test_queries_and_a_standby(formula_host: Callable[..., FormulaHost]) -> None
     with pytest.raises(psycopg.OperationalError):
         psycopg.connect(user="app", password="changed", **where)
     assert {"copy", "main"} <= set(host.machine.exec("ls", "/var/lib/postgresql/15").output.split())
+
+
+@pytest.mark.soak  # half a minute more: `make test` has the queries
+def test_what_is_wrong_does_not_take_effect(formula_host: Callable[..., FormulaHost]) -> None:
+    """A setting that PostgreSQL would not start with is left out, a wrong rule told; grants follow what there is."""
+    pillar = example("postgresql")
+    host = formula_host({"postgresql": pillar})
+    assert host.apply("postgresql").failed == []
+    where = {"host": host.machine.address, "dbname": "app", "connect_timeout": 10}
+    with psycopg.connect(user="app", password="change-me", **where) as connection:
+        connection.execute("CREATE TABLE thing (id int)")
+    wrong = deepcopy(pillar)
+    wrong["clusters"]["main"]["settings"]["max_conections"] = 60
+    host.give({"postgresql": wrong})
+    assert "max_conections" in "".join(host.apply("postgresql").failed)
+    assert "max_conections" not in host.machine.exec("cat", "/etc/postgresql/15/main/conf.d/salt.conf").output
+    wrong = deepcopy(pillar)
+    wrong["clusters"]["main"]["hba"].append({"address": "192.0.2.0/33", "method": "md5"})
+    host.give({"postgresql": wrong})
+    assert "pg_hba.conf, line 6, invalid CIDR mask" in "".join(host.apply("postgresql").failed)
+
+    # Without leave to restart, what needs one is left pending.
+    there = pillar["clusters"]["main"]
+    host.give({"postgresql": {"clusters": {"main": {**there, "restart": False, "settings": {"max_connections": 33}}}}})
+    assert host.apply("postgresql").failed == []
+    pending = "SELECT setting FROM pg_settings WHERE name = 'max_connections' AND pending_restart"
+    asked = host.machine.exec(
+        "runuser", "-u", "postgres", "--", "psql", "-Atc", pending, env={"PGHOST": "/run/postgresql"}
+    )
+    assert asked.output == "100\n"
+
+    # Grants on what the application has made; what is listed as absent goes.
+    thing = {"name": "readers", "object_type": "table", "object_name": "thing", "privileges": ["SELECT"]}
+    there["databases"]["app"]["grants"].append(thing)
+    there["databases"]["old"] = {"owner": "owner"}
+    there["roles"]["owner"] = {}
+    host.give({"postgresql": pillar})
+    host.apply_twice("postgresql")
+    with psycopg.connect(user="app", password="change-me", **where) as connection:
+        assert connection.execute("SELECT has_table_privilege('readers', 'thing', 'SELECT')").fetchone() == (True,)
+    there["databases"]["old"] = {"absent": True}
+    there["roles"]["owner"] = {"absent": True}
+    host.give({"postgresql": pillar})
+    host.apply_twice("postgresql")
+    with psycopg.connect(user="app", password="change-me", **where) as connection:
+        assert connection.execute("SELECT 1 FROM pg_database WHERE datname = 'old'").fetchone() is None
+        assert connection.execute("SELECT 1 FROM pg_roles WHERE rolname = 'owner'").fetchone() is None

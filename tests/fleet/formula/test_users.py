@@ -9,9 +9,16 @@ from tests.support.formulas import FormulaHost, example
 
 def test_the_example_is_applied_once(formula_host: Callable[..., FormulaHost]) -> None:
     """Users, keys and sudo rules are there; clean takes them away; a wrong sudo rule does not take effect."""
-    host = formula_host({"users": example("users")})
+    pillar = example("users")
+    crypted = "$6$saltsalt$lyDF.zLF2qaPxPgxYsKnHWiOQVEeGcsFHnQHQFZqQbp6ZCu1rzkfMLa4FqgRPDJIYYzcHVqg9sNWqaMTsxcpU1"
+    key = pillar["users"]["alice"]["ssh_keys"][0].replace("AAAIA", "AAAIB")
+    limited = f'from="192.0.2.0/24",no-pty {key}'
+    pillar["users"]["alice"] |= {"password": crypted, "ssh_keys": [*pillar["users"]["alice"]["ssh_keys"], limited]}
+    host = formula_host({"users": pillar})
     host.apply_twice("users")
     machine = host.machine
+    assert crypted in machine.exec("getent", "shadow", "alice").output
+    assert limited in machine.exec("cat", "/home/alice/.ssh/authorized_keys").output
     assert machine.exec("id", "-u", "alice").output == "2001\n"
     key = example("users")["users"]["alice"]["ssh_keys"][0].split()[1]
     assert key in machine.exec("cat", "/home/alice/.ssh/authorized_keys").output

@@ -129,3 +129,14 @@ def test_a_wrong_schema_is_told(schema: str, sentence: str, tmp_path: Path, caps
     code, lines = check(capsys, folder)
     assert code == 1
     assert sentence in "\n".join(lines)
+
+
+def test_a_condition_needs_no_description(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Below ``if``, ``not`` and ``then`` a schema says what has to be so, and describes no key."""
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    condition = "if: {properties: {a: {const: 1}}, required: [a]}\nthen: {required: [b]}"
+    keys = "properties: {a: {type: integer, description: x}, b: {type: integer, description: x}}"
+    (folder / "schema.yaml").write_text(f"type: object\nadditionalProperties: false\n{keys}\n{condition}\n")
+    (folder / "defaults.yaml").write_text("os_family: {Debian: {}}")
+    assert check(capsys, folder) == (0, [])

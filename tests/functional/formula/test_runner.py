@@ -52,6 +52,8 @@ def test_list_and_show(opts: dict[str, Any]) -> None:
     }
     assert shown["parameters"]["users:users:NAME:gid"]["type"] == "integer or string"
     assert "alice" in shown["example"]["users"]["users"]
+    parameters = run(opts, "show", "openldap")["parameters"]
+    assert parameters["openldap:databases:NAME:replicate_from:[]:starttls"]["type"] == "string or boolean"
 
 
 def test_files_that_hide_others_are_listed(opts: dict[str, Any]) -> None:
@@ -62,6 +64,19 @@ def test_files_that_hide_others_are_listed(opts: dict[str, Any]) -> None:
     assert run(opts, "list")["shadows"] == {"users/init.sls": "the file of roots hides the one of logilab_formulas"}
     turned = {**opts, "fileserver_backend": ["logilab_formulas", "roots"]}
     assert run(turned, "list")["shadows"] == {"users/init.sls": "the file of logilab_formulas hides the one of roots"}
+
+
+def test_hidden_files_of_a_plain_folder_are_listed(opts: dict[str, Any]) -> None:
+    """Who puts the package's folder into file_roots is told as well, by folder."""
+    mine, plain = opts["file_roots"]["base"][0], str(formulas())
+    own = Path(mine) / "users/init.sls"
+    own.parent.mkdir(parents=True)
+    own.write_text("")
+    plainly = {**opts, "fileserver_backend": ["roots"]}
+    first = run({**plainly, "file_roots": {"base": [mine, plain]}}, "list")["shadows"]
+    assert first == {"users/init.sls": f"the file of {mine} hides the one of {plain}"}
+    turned = run({**plainly, "file_roots": {"base": [plain, mine]}}, "list")["shadows"]
+    assert turned == {"users/init.sls": f"the file of {plain} hides the one of {mine}"}
 
 
 def test_path(opts: dict[str, Any]) -> None:

@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import salt.loader
+import yaml
+
 from saltext_logilab.masters import settings
-from tests.support.formulas import Renderer
+from tests.support.formulas import DEBIAN, Renderer
+
+
+def written(render: Renderer, chunk: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings in the file that the state ``chunk`` writes."""
+    opts = {**render.opts, "grains": DEBIAN, "pillar": {}}
+    text = salt.loader.minion_mods(opts)["cp.get_template"]
+    target = Path(opts["root_dir"]) / "written"
+    text(chunk["source"], str(target), template="jinja", context=chunk["context"])
+    found: dict[str, Any] = yaml.safe_load(target.read_text(encoding="utf-8"))
+    return found
 
 
 def test_a_master_that_shares_its_keys(render: Renderer) -> None:
@@ -13,8 +27,26 @@ def test_a_master_that_shares_its_keys(render: Renderer) -> None:
     shared = {"name": "paris", "listen": "0.0.0.0:4507", "address": "paris.example.org:4507", "silence_days": 3}
     states = render("salt", {"salt": {"master": {"share_keys": shared}}})
     assert states.errors == []
-    config: dict[str, Any] = states["salt_master_config"]["dataset"]
+    config = written(render, states["salt_master_config"])
     assert config["engines"] == [{"logilab_masters": {}}]
+    assert config["fileserver_backend"] == ["roots", "logilab_formulas"]
     found = settings.read({**config, "id": "paris_master", "pki_dir": "/etc/salt/pki/master"})
     assert (found.name, str(found.listen), found.reached) == ("paris", "0.0.0.0:4507", "paris.example.org:4507")
     assert found.silence_days == 3
+
+
+def test_settings_of_ones_own_stay(render: Renderer) -> None:
+    """Engines of the pillar stand beside the one that shares keys; its file servers take the place of the default."""
+    config = {"engines": [{"reactor": {}}], "fileserver_backend": ["git"], "logilab": {"formula": {"exclude": ["lxc"]}}}
+    master = {"share_keys": {"listen": "0.0.0.0:4507", "address": "{fqdn}:4507"}, "config": config}
+    states = render("salt", {"salt": {"master": master, "minion": {"id": "m1", "masters": ["a", "b"]}, "api": {}}})
+    assert states.errors == []
+    found = written(render, states["salt_master_config"])
+    assert found["engines"] == [{"reactor": {}}, {"logilab_masters": {}}]
+    assert found["fileserver_backend"] == ["git"]
+    assert found["logilab"] == {
+        "formula": {"exclude": ["lxc"]},
+        "masters": {"listen": "0.0.0.0:4507", "address": f"{DEBIAN['fqdn']}:4507"},
+    }
+    assert written(render, states["salt_minion_config"]) == {"id": "m1", "master": ["a", "b"]}
+    assert written(render, states["salt_api_config"])["netapi_enable_clients"] == ["local", "runner", "wheel"]

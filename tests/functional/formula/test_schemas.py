@@ -41,6 +41,21 @@ def test_no_pillar_is_needed_or_what_is_missing_is_said(name: str) -> None:
             assert [one for one in problems if "is missing" not in str(one)] == []
 
 
+@pytest.mark.parametrize("name", FORMULAS)
+def test_its_page_says_what_was_tried(name: str) -> None:
+    """What it does, what is covered, how it compares; where it was applied and where it was only rendered."""
+    page = (ROOT / "formulas" / name / "README.md").read_text(encoding="utf-8")
+    parts = ["## What is covered", "## Compared with a peer", "## Where it was tried", "**Applied**", "**Rendered**"]
+    assert [part for part in parts if page.count(part) != 1] == []
+    rendered = page.partition("**Rendered**")[2]
+    told = {
+        family
+        for family, word in {"Debian": "Ubuntu", "RedHat": "RHEL", "Alpine": "Alpine"}.items()
+        if word in rendered
+    }
+    assert told == set(FORMULAS[name].systems) & {"Debian", "RedHat", "Alpine"}
+
+
 def test_what_is_generated_is_current() -> None:
     """`salt-formula generate formulas pillar.example` would change nothing."""
     generated = cli.generated(FORMULAS, ROOT / "formulas", ROOT / "pillar.example")
@@ -66,6 +81,8 @@ def test_it_is_rendered_on(name: str, system: str, render: Renderer) -> None:
         rendered = render(sls, {name: example(name)}, grains)
         if grains["os_family"] in FORMULAS[name].systems:
             assert (rendered.errors, bool(rendered.chunks)) == ([], True), sls
+            conditions = [one[key] for one in rendered.chunks for key in ("onlyif", "unless") if key in one]
+            assert [one for one in conditions if isinstance(one, bool)] == [], "Salt passes over a condition of no text"
         elif sls == name:
             assert f"does not support the os_family {grains['os_family']!r}" in rendered.errors[0]
 
@@ -119,6 +136,109 @@ WRONG: Mapping[str, list[Any]] = {
         {"groups": {"deployers": {"gidd": 1}}},
         {"absent_users": ["../etc"]},
         {"sudoers_dir": "etc"},
+    ],
+    "firewall": [
+        {"allow": {"web": {"port": [80]}}},
+        {"allow": {"web": {"ports": [70000]}}},
+        {"allow": {"web": {"ports": ["80; accept"]}}},
+        {"allow": {"web": {"from": ["192.0.2.0/24 accept"]}}},
+        {"policies": {"input": "reject"}},
+        {"extra_rules": ["accept }\nchain x {"]},
+    ],
+    "haproxy": [
+        {"frontends": {"web": {"bind": ["*:80"]}}},
+        {"frontends": {"web": {"bind": ["*"], "default_backend": "app"}}},
+        {"backends": {"app": {"server": {}}}},
+        {"backends": {"app": {"servers": {"one": {"address": "192.0.2.1"}}}}},
+        {"backends": {"app": {"docker_ports": {}}}},
+        {"global": ["log /dev/log local0\n  user root"]},
+        {"stats": {"bind": "*:8404", "user": "admin"}},
+        {"certificates": {"../x.pem": "x"}},
+    ],
+    "rsyslog": [
+        {"server": {"tls": 6514}},
+        {"forward": {"central": {"target": "192.0.2.1", "protocol": "tls"}}},
+        {"forward": {"central": {"port": 514}}},
+        {"files": {"cron.log": "cron.*"}},
+        {"extra": ["a\nb"]},
+        {"server": {"udp": "514"}},
+    ],
+    "postgresql": [
+        {"cluster": {}},
+        {"clusters": {"main": {"settings": {"max-connections": 1}}}},
+        {"clusters": {"main": {"hba": [{"type": "host", "method": "passwd"}]}}},
+        {"clusters": {"main": {"tuning": "25%"}}},
+        {"clusters": {"main": {"roles": {"a b": {}}}}},
+        {
+            "clusters": {
+                "main": {
+                    "databases": {"app": {"grants": [{"name": "x", "object_type": "table", "privileges": ["ALL"]}]}}
+                }
+            }
+        },
+        {"clusters": {"main": {"standby_of": {"host": "db1"}}}},
+        {"clusters": {"main": {"settings": {"ssl_passphrase": "secret words"}}}},
+    ],
+    "openldap": [
+        {"databases": {"main": {}}},
+        {"databases": {"main": {"suffix": "example.org"}}},
+        {"databases": {"main": {"suffix": "dc=example", "acl": ["by * read"]}}},
+        {"databases": {"main": {"suffix": "dc=example", "replicate_from": [{"url": "http://x"}]}}},
+        {"tls": {"certificate": "-----BEGIN CERTIFICATE-----"}},
+        {"own_schemas": {"x": "cn: x"}},
+    ],
+    "munin": [
+        {"node": {"allow": ["192.0.2.1"]}},
+        {"node": {"own_plugins": {"../x": "#!/bin/sh"}}},
+        {"server": {"hosts": {"here": {}}}},
+        {"server": {"settings": {"graph_strategy": "cgi\nx"}}},
+    ],
+    "nagios": [
+        {"objects": {"hosts": {}}},
+        {"objects": {"host": {"web": {"address": "192.0.2.1\n}"}}}},
+        {"settings": {"Service_check_timeout": 1}},
+        {"mine": {"function": "network.ip_addrs"}},
+    ],
+    "graphite": [
+        {"carbon": {"settings": {"cache": {"USER": "a\nb"}}}},
+        {"carbon": {"schemas": {"all": {"pattern": ".*", "retentions": "a day"}}}},
+        {"web": {}},
+        {"web": {"secret_key": "short"}},
+    ],
+    "docker": [
+        {"daemon": {"live-restore": "yes"}},
+        {"daemon": {"proxies": {"password": "secret words"}}},
+        {"registries": {"registry.example.org": {"user": "x"}}},
+        {"prune": {"older_than_hours": 0}},
+        {"ports": {"web": {"container_port": "80/tcp"}}},
+        {"users": ["Alice Example"]},
+    ],
+    "libvirt": [
+        {"networks": {"lab": {"dhcp_start": "10.0.0.2"}}},
+        {"networks": {"lab": {"mode": "host"}}},
+        {"pools": {"guests": {}}},
+        {"pools": {"guests": {"path": "/srv/<x>"}}},
+        {"tls": {"ca": "-----BEGIN CERTIFICATE-----"}},
+    ],
+    "lxc": [
+        {"containers": {"web 1": {}}},
+        {"containers": {"web1": {"config": {"memory": 1}}}},
+        {"containers": {"web1": {"options": ["a; b"]}}},
+    ],
+    "btrfs": [
+        {"filesystems": {"srv": {}}},
+        {"filesystems": {"/srv": {"subvolumes": ["../etc"]}}},
+        {"filesystems": {"/srv": {"snapshots": {"daily": {"subvolume": "data"}}}}},
+        {"filesystems": {"/srv": {"snapshots": {"daily": {"subvolume": "data", "keep": 0}}}}},
+    ],
+    "salt": [
+        {"install": "git"},
+        {"version": "latest"},
+        {"minion": {"masters": []}},
+        {"master": {"share_keys": {}}},
+        {"master": {"key": {"private": "x", "public": "y"}}},
+        {"extension": {"extras": ["dockr"]}},
+        {"api": {"clients": ["everything"]}},
     ],
 }
 

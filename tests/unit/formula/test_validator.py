@@ -150,6 +150,14 @@ def test_an_end_of_a_pattern_is_the_end() -> None:
     assert validate({"pattern": r"^\$[a-z]$"}, "$a") == []
 
 
+def test_a_condition_says_why() -> None:
+    """What a condition asks for is told with the description of its branch."""
+    then = {"required": ["tls"], "description": "TLS needs a certificate"}
+    schema = {"if": {"required": ["port"]}, "then": then}
+    assert [str(one) for one in validate(schema, {"port": 1}, ("p",))] == ["p:tls is missing: TLS needs a certificate"]
+    assert validate(schema, {}) == []
+
+
 def test_a_reference_to_nothing_is_an_error() -> None:
     """A schema that refers to a definition it lacks is refused with the reference."""
     with pytest.raises(FormulaError, match=r"'#/\$defs/absent'"):
