@@ -34,6 +34,7 @@ def table(rows: Rows) -> str:
     for row in rows:
         host = (str(row.get("minion", "")),) if fleet else ()
         lines.append((*host, *_cells(row), *((_REACHED[row.get("reached")],) if tried else ())))
+    lines = [tuple(map(printable, line)) for line in lines]
     widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
     texts = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
     return "\n".join(texts)
@@ -51,6 +52,11 @@ def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
         row["exposure"],
         span(row.get("age", 0.0)),
     )
+
+
+def printable(text: str) -> str:
+    """Return ``text`` for a terminal: a sign that is none, such as a line end or an escape, shown as ``?``."""
+    return text if text.isprintable() else "".join(one if one.isprintable() else "?" for one in text)
 
 
 def span(seconds: float) -> str:

@@ -113,6 +113,14 @@ def test_the_table():
     assert "orphaned" in lines[2]
 
 
+@given(st.text(max_size=20))
+def test_no_text_breaks_a_line_of_the_table(text):
+    """What a minion says of itself goes to a terminal: no line end, no escape sequence comes with it."""
+    shown = formats.table([row(minion="m1", image=text, container=text, health=text)])
+    assert len(shown.split("\n")) == 2
+    assert all(line.isprintable() for line in shown.split("\n"))
+
+
 def test_an_unknown_format():
     """The sentence names it and those that there are."""
     with pytest.raises(ConfigurationError, match="'yaml' is no format: one of table, mermaid"):
