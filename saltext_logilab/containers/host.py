@@ -31,6 +31,7 @@ from saltext_logilab.containers.reservations import Reservations
 from saltext_logilab.containers.selection import Criteria
 from saltext_logilab.containers.service import change_data
 from saltext_logilab.containers.settings import ContainersSettings
+from saltext_logilab.containers.shared import real_ports
 from saltext_logilab.errors import ConfigurationError, UnavailableError
 
 
@@ -127,7 +128,7 @@ def inspect(settings: ContainersSettings, name: str, daemon: str | None) -> tupl
 def container(settings: ContainersSettings, name: str, daemon: str | None) -> dict[str, Any]:
     """Return what the Engine tells now of one container's ports; raises as :func:`inspect`."""
     at = time.time()
-    each, _, told = inspect(settings, name, daemon)
+    each, client, told = inspect(settings, name, daemon)
     state, config = told.get("State") or {}, told.get("Config") or {}
     asked = listing.requested(told)
     ports = [
@@ -136,9 +137,10 @@ def container(settings: ContainersSettings, name: str, daemon: str | None) -> di
             "container_port": port.container_port,
             "host_ip": port.host_ip,
             "host_port": port.host_port,
-            "requested": asked.get((port.protocol, port.container_port), "any"),
+            "origin": port.origin,
+            "requested": port.requested or asked.get((port.protocol, port.container_port), "any"),
         }
-        for port in listing.inspected_ports(told)
+        for port in real_ports(client, told)
     ]
     return {
         "age": round(time.time() - at, 3),

@@ -14,7 +14,8 @@ from typing import Any
 
 from saltext_logilab.containers import listeners, listing
 from saltext_logilab.containers.client import Client
-from saltext_logilab.containers.ports import Port
+from saltext_logilab.containers.ports import LISTENER, Port
+from saltext_logilab.containers.shared import real_ports
 
 PATIENCE = 1.0
 _NOBODY = (errno.ECONNREFUSED,)
@@ -90,8 +91,10 @@ def container_answers(client: Client, container: str, wanted: tuple[str, int]) -
     """
     Say whether all that ``container`` publishes of ``wanted`` (protocol and container port) answers now.
 
+    Where it shares a network it publishes nothing itself: then it has to listen, as its rows of that origin tell.
+
     :raises UnavailableError: the daemon cannot be asked, or it has no such container.
     """
     inspected = client.inspect(container)
-    ports = [port for port in listing.inspected_ports(inspected) if (port.protocol, port.container_port) == wanted]
-    return bool(ports) and all(answers(port, inspected, client.is_local) for port in ports)
+    ports = [port for port in real_ports(client, inspected) if (port.protocol, port.container_port) == wanted]
+    return bool(ports) and all(port.origin == LISTENER or answers(port, inspected, client.is_local) for port in ports)

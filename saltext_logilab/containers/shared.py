@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from saltext_logilab.containers import listing
 from saltext_logilab.containers.client import Client, NoSuchContainerError
@@ -92,6 +93,24 @@ class Shared:
         return tuple(sorted(ports))
 
 
+def real_ports(client: Client, inspected: Mapping[str, Any]) -> tuple[Port, ...]:
+    """
+    Return the ports of the container of an inspection: as published, or where it shares a network, as it listens.
+
+    :raises UnavailableError: the daemon cannot be asked.
+    """
+    mode = str((inspected.get("HostConfig") or {}).get("NetworkMode") or "")
+    if not _is_shared(mode):
+        return listing.inspected_ports(inspected)
+    listed = {one.id: one for one in listing.containers(client.listing())}
+    one = listed.get(inspected["Id"])
+    return Shared(client).complete(one, listed).ports if one else ()
+
+
 def shares_network(one: Container) -> bool:
     """Say whether ``one`` has no network of its own."""
-    return one.network == HOST or one.network.startswith(OF_CONTAINER)
+    return _is_shared(one.network)
+
+
+def _is_shared(mode: str) -> bool:
+    return mode == HOST or mode.startswith(OF_CONTAINER)

@@ -124,6 +124,12 @@ def test_real_listeners_of_shared_networks(modules: Modules, run_container: Call
 
     wanted = {("hosted", 25182, 25182), ("guest", 25183, 80)}
     wait_until(lambda: listeners() == wanted, PATIENCE, "listeners")
+    assert modules.docker_ports.wait("hosted", 25182, timeout=0) is True
+    assert modules.docker_ports.wait("guest", 80, timeout=0) is True
+    assert modules.docker_ports.wait("guest", 81, timeout=0) is False
+    told = {name: modules.docker_ports.container(name) for name in ("hosted", "guest")}
+    assert {(one["host_port"], one["origin"]) for one in told["hosted"]["ports"]} == {(25182, "listener")}
+    assert {(one["host_port"], one["origin"]) for one in told["guest"]["ports"]} == {(25183, "listener")}
 
 
 def test_wait_for_more_than_the_proxy(modules: Modules, run_container: Callable[..., Any]) -> None:
