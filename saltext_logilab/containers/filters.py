@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from saltext_logilab import files, locks
-from saltext_logilab.containers import boot, firewall, networks, picture, policy
+from saltext_logilab.containers import boot, firewall, networks, picture, place, policy
 from saltext_logilab.containers.client import Client
 from saltext_logilab.containers.policy import Ground, Policy
 from saltext_logilab.containers.settings import ContainersSettings
@@ -89,7 +89,8 @@ def survey(settings: ContainersSettings, known: Mapping[str, Ground]) -> tuple[d
     for name, url in settings.daemons.items():
         client = Client(url)
         try:
-            found = networks.of(client.networks())
+            rootless = place.of(url).rootless
+            found = () if rootless else networks.of(client.networks())
             rows = picture.listed(name, url, settings).rows()
             beside = networks.beside_the_host(client.listing(), found)
         except UnavailableError as err:

@@ -17,6 +17,7 @@ from saltext_logilab.containers import (
     listing,
     networks,
     picture,
+    place,
     probe,
     reach,
 )
@@ -97,6 +98,8 @@ def audit(settings: ContainersSettings) -> dict[str, Any]:
 
 def _attached(settings: ContainersSettings) -> Iterator[tuple[str, networks.Attachment]]:
     for name, url in settings.daemons.items():
+        if place.of(url).rootless:  # out of its network only published ports lead
+            continue
         client = Client(url)
         for one in networks.attachments(client.listing(), networks.of(client.networks())):
             yield name, one

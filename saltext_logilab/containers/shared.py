@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from saltext_logilab.containers import listing
+from saltext_logilab.containers import listing, place
 from saltext_logilab.containers.client import Client, NoSuchContainerError
 from saltext_logilab.containers.listeners import Listener, of_container
 from saltext_logilab.containers.ports import LISTENER, LIVE, Container, Port
@@ -78,7 +78,10 @@ class Shared:
 
     def _listening(self, one: Container, listed: Mapping[str, Container]) -> tuple[Port, ...]:
         start = self._start(one)
-        found = self._listeners(start.pid) if start.pid and self._client.is_local else set()
+        where = place.of(self._client.url)
+        found = self._listeners(start.pid) if start.pid and where.processes else set()
+        if one.network == HOST and not where.network:
+            return ()  # the network that a rootless daemon calls the host's is its own
         if one.network == HOST:
             ports = {Port(each.protocol, each.port, each.ip, each.port, LISTENER, "listener") for each in found}
         else:
