@@ -23,7 +23,7 @@ from saltext_logilab.containers import (
 )
 from saltext_logilab.containers.allocation import Key, Reservation
 from saltext_logilab.containers.client import Client, NoSuchContainerError
-from saltext_logilab.containers.database import NAME, opened
+from saltext_logilab.containers.database import exists, opened
 from saltext_logilab.containers.occupants import occupants
 from saltext_logilab.containers.picture import View
 from saltext_logilab.containers.ports import parse_container_port, parse_port
@@ -181,7 +181,7 @@ def history(settings: ContainersSettings, name: str, daemon: str | None, limit: 
     chosen = settings.choose(daemon)
     if limit < 1:
         raise ConfigurationError(f"limit must be at least 1, not {limit!r}")
-    if not (settings.folder / NAME).exists():
+    if not exists(settings.folder):
         return {"age": None, "changes": []}
     with opened(settings.folder) as connection:
         registry = Registry(connection)
@@ -195,7 +195,7 @@ def history(settings: ContainersSettings, name: str, daemon: str | None, limit: 
 def status(settings: ContainersSettings, now: float) -> dict[str, Any]:
     """Return how the engine and the daemons are, and in a sentence each what is wrong."""
     known: dict[str, Daemon] = {}
-    if (settings.folder / NAME).exists():
+    if exists(settings.folder):
         with opened(settings.folder) as connection:
             known = Registry(connection).daemons()
     running = locks.is_held(settings.folder / locks.ENGINE)
