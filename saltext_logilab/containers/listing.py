@@ -72,12 +72,27 @@ def container(listed: Mapping[str, Any], labels: Collection[str] = ()) -> Contai
         image=str(listed.get("Image") or ""),
         state=state,
         health=health[1] if health and state in LIVE else "",
-        network=str((listed.get("HostConfig") or {}).get("NetworkMode") or ""),
+        network=network_mode(listed),
         project=str(told.get(PROJECT, "")),
         service=str(told.get(SERVICE) or told.get(_SWARM_SERVICE) or ""),
         labels=tuple(sorted((key, str(value)) for key, value in told.items() if key in labels)),
         ports=ports(listed.get("Ports") or ()) if state in LIVE else (),
     )
+
+
+def network_mode(told: Mapping[str, Any]) -> str:
+    """Return the network of a listed or inspected container: ``host``, ``container:ID``, a name; empty: not told."""
+    return str((told.get("HostConfig") or {}).get("NetworkMode") or "")
+
+
+def with_own_network(listed: Iterable[Mapping[str, Any]]) -> set[str]:
+    """Return the ids of those containers that have an address which no other one of the listing has."""
+    owners: dict[tuple[str, str], list[str]] = {}
+    for one in listed:
+        for name, told in ((one.get("NetworkSettings") or {}).get("Networks") or {}).items():
+            if told.get("IPAddress"):
+                owners.setdefault((name, told["IPAddress"]), []).append(one["Id"])
+    return {ids[0] for ids in owners.values() if len(ids) == 1}
 
 
 def _state(listed: Mapping[str, Any]) -> str:

@@ -124,9 +124,11 @@ def listed(name: str, url: str, settings: ContainersSettings) -> View:
     :raises UnavailableError: it cannot be asked.
     """
     at, client = time.time(), Client(url)
-    found = {one.id: one for one in listing.containers(client.listing(), settings.labels)}
-    shared = Shared(client)
-    whole = (shared.complete(one, found) if shares_network(one) else one for one in found.values())
+    listed = client.listing()
+    found = {one.id: one for one in listing.containers(listed, settings.labels)}
+    shared, alone = Shared(client), listing.with_own_network(listed)
+    unclear = {one.id for one in found.values() if shares_network(one) or not (one.network or one.id in alone)}
+    whole = (shared.complete(one, found) if one.id in unclear else one for one in found.values())
     return View(name, LISTING, CONNECTED, at, tuple(whole))
 
 

@@ -9,7 +9,7 @@ needed; it is kept until the container stops.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from saltext_logilab.containers import listing, place
@@ -25,8 +25,9 @@ class _Start:
     """What an inspection told of a container, as long as it runs with these ports."""
 
     ports: tuple[Port, ...]
-    pid: int
-    requested: Mapping[tuple[str, int], str]
+    pid: int = 0
+    requested: Mapping[tuple[str, int], str] = field(default_factory=dict)
+    network: str = ""
 
 
 class Shared:
@@ -48,14 +49,17 @@ class Shared:
         if one.state not in LIVE:
             self._starts.pop(one.id, None)
             return one
+        before, start = (known or {}).get(one.id), None
+        if not one.network:  # Podman's listing does not tell
+            start = None if before and before.network else self._start(one)
+            one = replace(one, network=start.network if start else before.network if before else "")
         if shares_network(one):
             return replace(one, ports=self._listening(one, listed))
         if not one.ports:
             return one
-        before = (known or {}).get(one.id)
         if before is not None and before.ports == one.ports and all(port.requested for port in before.ports):
             return replace(one, ports=before.ports)
-        asked = self._start(one).requested
+        asked = (start or self._start(one)).requested
         ports = (replace(port, requested=asked.get((port.protocol, port.container_port), "any")) for port in one.ports)
         return replace(one, ports=tuple(ports))
 
@@ -69,15 +73,15 @@ class Shared:
             try:
                 told = self._client.inspect(one.id)
             except NoSuchContainerError:
-                return _Start(one.ports, 0, {})
+                return _Start(one.ports)
             pid = int((told.get("State") or {}).get("Pid") or 0)
-            held = _Start(one.ports, pid, listing.requested(told))
-            if shares_network(one):
+            held = _Start(one.ports, pid, listing.requested(told), listing.network_mode(told))
+            if _is_shared(held.network):
                 self._starts[one.id] = held
         return held
 
     def _listening(self, one: Container, listed: Mapping[str, Container]) -> tuple[Port, ...]:
-        start = self._start(one)
+        start, told = self._start(one), one.ports  # Podman tells them of each container of a pod, not of their owner
         where = place.of(self._client.url)
         found = self._listeners(start.pid) if start.pid and where.processes else set()
         if one.network == HOST and not where.network:
@@ -90,7 +94,7 @@ class Shared:
             ports = {
                 replace(port, origin=LISTENER)
                 for each in found
-                for port in (owner.ports if owner else ())
+                for port in (owner.ports if owner else told)
                 if (each.protocol, each.port) == (port.protocol, port.container_port)
             }
         return tuple(sorted(ports))
@@ -102,8 +106,7 @@ def real_ports(client: Client, inspected: Mapping[str, Any]) -> tuple[Port, ...]
 
     :raises UnavailableError: the daemon cannot be asked.
     """
-    mode = str((inspected.get("HostConfig") or {}).get("NetworkMode") or "")
-    if not _is_shared(mode):
+    if not _is_shared(listing.network_mode(inspected)):
         return listing.inspected_ports(inspected)
     listed = {one.id: one for one in listing.containers(client.listing())}
     one = listed.get(inspected["Id"])

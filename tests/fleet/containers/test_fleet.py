@@ -132,7 +132,7 @@ def test_older_versions_of_salt(
 
 def test_audit_proven_by_another_minion(make_lab: LabFactory, connected_docker_host: DockerHost) -> None:
     """What answers another minion is reached, docker-proxy's accept is not; the master keeps a registry of its own."""
-    follow = options(connected_docker_host)
+    follow = options(connected_docker_host, allow_tgt="m1")
     made = make_lab(masters=("paris",), minions=("m1", "m2"), minion_options=follow, master_options=follow)
     accept_all(made)
     address = connected_docker_host.network.gateway
@@ -143,6 +143,9 @@ def test_audit_proven_by_another_minion(make_lab: LabFactory, connected_docker_h
                 connected_docker_host.busybox, command, name=name, ports=ports, detach=True, stop_signal="KILL"
             )
         wait_until(lambda: len(known(made, "paris")) == 12, PATIENCE, "both tables")
+        get = ("salt", "-t", "30", "m*", "mine.get", "m*", "docker_ports", "--out", "json", "--static")
+        mine = json.loads(made.run("paris", *get).stdout)
+        assert (set(mine["m1"]), mine["m2"]) == ({"m1", "m2"}, {})  # as allow_tgt says
         rows = ask(made, "paris", "audit", "prover=m2")["ports"]
         told = {(row["minion"], row["container"], row["container_port"]): row["reached"] for row in rows}
         assert told == {

@@ -53,6 +53,19 @@ def test_the_own_name_among_links():
     assert listing.name(["/other/alias", "/web"]) == "web"
 
 
+def test_whose_address_is_its_own():
+    """Podman shows a container in the network of another one with that one's address, and no network mode at all."""
+
+    def one(identity, *addresses):
+        networks = {f"net{number}": {"IPAddress": address} for number, address in enumerate(addresses)}
+        return entry(Id=identity, NetworkSettings={"Networks": networks or None})
+
+    listed = [one("web", "10.0.0.2"), one("guest", "10.0.0.2"), one("db", "10.0.0.3"), one("host"), one("off", "")]
+    assert listing.with_own_network(listed) == {"db"}
+    assert listing.network_mode(entry()) == ""
+    assert listing.network_mode(entry(HostConfig={"NetworkMode": "host"})) == "host"
+
+
 def test_events_without_secrets():
     """The command line of an exec is no action of ours, and a health event is split."""
     told = {"Type": "container", "Action": "health_status: healthy", "Actor": {"ID": "c1"}, "timeNano": 5 * 10**9}
