@@ -264,7 +264,8 @@ def free(
     """
     Say whether a host port is free for all addresses: no container, no process and no reservation has it.
 
-    Returns ``free``, ``age`` and, when it is not, ``reason``. With ``container`` it is free for that one, which may hold it.
+    Returns ``free``, ``age`` and, when it is taken, ``reason``. With ``container`` it is free for that one, which may
+    hold it.
 
     port
         A host port, such as ``8080`` or ``53/udp``.
