@@ -19,7 +19,7 @@ Rows = Sequence[Mapping[str, Any]]
 
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]*")
 _HOSTNAME = re.compile(r"(?=.{1,253}$)[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?(\.[A-Za-z0-9-]{1,63})*")
-_LABEL = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_OWN_NAMES = ("localhost", "localhost.localdomain", "ip6-localhost", "ip6-loopback")
 COLUMNS = ("PORT", "ADDRESS", "PROTO", "CONTAINER", "IMAGE", "STATE", "EXPOSURE", "AGE")
 _ANY = {"0.0.0.0", "::"}  # noqa: S104
 
@@ -120,15 +120,20 @@ def as_json(rows: Rows) -> str:
 
 def hosts(rows: Rows) -> str:
     """
-    Return lines of ``hosts(5)``: the address of a container's host and the container's name.
+    Return lines of ``hosts(5)``: the address of a container's host and the container's name, ``_`` in it as ``-``.
 
-    :raises ConfigurationError: a container's name is no host name.
+    A container whose name is no host name, or that of this very host, stands in a comment.
     """
     found: dict[str, dict[str, None]] = {}
+    others: dict[str, None] = {}
     for row in filter(_is_reachable, rows):
-        name = _checked(_HOSTNAME, row["container"].replace("_", "-"), "hosts", row)
-        found.setdefault(_target(row), {})[name] = None
-    return "".join(f"{ip}\t{' '.join(names)}\n" for ip, names in sorted(found.items()))
+        name = row["container"].replace("_", "-")
+        if _HOSTNAME.fullmatch(name) and name.lower() not in _OWN_NAMES:
+            found.setdefault(_target(row), {})[name] = None
+        else:
+            others[f"# no host name: {printable(row['container'])}\n"] = None
+    lines = (f"{ip}\t{' '.join(names)}\n" for ip, names in sorted(found.items()))
+    return "".join([*lines, *sorted(others)])
 
 
 def haproxy(rows: Rows) -> str:
@@ -203,13 +208,17 @@ def _is_reachable(row: Mapping[str, Any]) -> bool:
 def _backends(rows: Rows, form: str) -> dict[str, list[tuple[str, str]]]:
     found: dict[str, list[tuple[str, str]]] = {}
     for row in _usable(rows):
-        owner = row["service"] or row["container"]
-        own = f"{row['project']}-{owner}" if row["project"] and row["service"] else owner
-        name = _checked(_WORD, f"{own}-{row['container_port']}", form, row)
+        name = _checked(_WORD, f"{_owner(row)}-{row['container_port']}", form, row)
         host = str(row.get("minion", ""))
         label = _checked(_WORD, "-".join(filter(None, (host, row["container"], str(row["host_port"])))), form, row)
         found.setdefault(name, []).append((label, f"{bracketed(_target(row))}:{row['host_port']}"))
     return dict(sorted(found.items()))
+
+
+def _owner(row: Mapping[str, Any]) -> str:
+    """Return the name of a row's backend: its compose service, where these labels can stand in a file."""
+    told = "-".join(filter(None, (row["project"], row["service"]))) if row["service"] else ""
+    return told if _WORD.fullmatch(told) else str(row["container"])
 
 
 def _target(row: Mapping[str, Any]) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 from saltext_logilab.containers.ports import LIVE, Container, Port, bracketed
 
 PROJECT, SERVICE = "com.docker.compose.project", "com.docker.compose.service"
+MOST = 255
 _SWARM_SERVICE = "com.docker.swarm.service.name"
 _HEALTH = re.compile(r"\((?:health: )?(healthy|unhealthy|starting)\)")
 _STATES = {"start": "running", "unpause": "running", "pause": "paused", "die": "exited", "destroy": "gone"}
@@ -73,11 +74,16 @@ def container(listed: Mapping[str, Any], labels: Collection[str] = ()) -> Contai
         state=state,
         health=health[1] if health and state in LIVE else "",
         network=network_mode(listed),
-        project=str(told.get(PROJECT, "")),
-        service=str(told.get(SERVICE) or told.get(_SWARM_SERVICE) or ""),
-        labels=tuple(sorted((key, str(value)) for key, value in told.items() if key in labels)),
+        project=_label(told.get(PROJECT)),
+        service=_label(told.get(SERVICE) or told.get(_SWARM_SERVICE)),
+        labels=tuple(sorted((key, _label(value)) for key, value in told.items() if key in labels)),
         ports=ports(listed.get("Ports") or ()) if state in LIVE else (),
     )
+
+
+def _label(value: Any) -> str:
+    """Return a label's value, cut: whoever makes an image chooses it, and it goes to each master."""
+    return str(value or "")[:MOST]
 
 
 def network_mode(told: Mapping[str, Any]) -> str:

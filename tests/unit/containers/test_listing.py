@@ -42,6 +42,13 @@ def test_only_allowed_labels_are_kept():
     assert (found.project, found.service, found.labels) == ("shop", "web", (("team", "a"),))
 
 
+def test_a_label_is_cut():
+    """Who makes an image may write a book into it; it does not go to the masters."""
+    told = {"com.docker.compose.project": "p" * 9999, "com.docker.compose.service": None, "team": "t" * 9999}
+    (found,) = listing.containers([entry(Labels=told)], ["team"])
+    assert (len(found.project), found.service, len(dict(found.labels)["team"])) == (255, "", 255)
+
+
 def test_health_is_read_out_of_the_status():
     """The listing has it nowhere else."""
     texts = {"Up 2 minutes (healthy)": "healthy", "Up 1 second (health: starting)": "starting", "Up (Paused)": ""}
