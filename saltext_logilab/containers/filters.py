@@ -58,13 +58,13 @@ def enforce(
         before, known = kept(settings)
         after = decide(before)
         grounds, gaps = survey(settings, known) if after else ({}, [])
+        if not test:  # before the rules: who is killed in between leaves a policy that the next run puts in force
+            _keep(settings.folder / KEPT, after, grounds)
         wanted = _chains(after, grounds)
         changes = {**dict(_ports_changed(before, after)), **_in_kernel(wanted, test)}
         changes.update(_at_boot(settings, wanted, service, test))
         if after and not (service and settings.systemd.is_dir()):
             gaps.append(f"nothing loads the rules at boot: no unit is named, or {settings.systemd} is missing")
-        if not test:
-            _keep(settings.folder / KEPT, after, grounds)
     return Outcome(changes, tuple(gaps))
 
 

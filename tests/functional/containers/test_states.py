@@ -102,6 +102,8 @@ def test_published_as_specified(states: Any, run_container: Callable[..., Any]) 
         "it also publishes 127.0.0.1:25283->53/udp" in states.published(name="web", ports=good[:4], exact=True).comment
     )
     assert states.published(name="nobody", ports=["80"]).result is False
+    trial = states.published(name="nobody", ports=["80"], test=True)
+    assert (trial.result, trial.comment) == (None, "nobody: it does not publish 80/tcp, as yet")
     assert "runs backwards" in states.published(name="web", ports=["25290-25280:80"]).comment
 
 
