@@ -116,6 +116,22 @@ def test_with_the_engine_no_listing_is_made(
     assert (status["ok"], status["engine"], status["daemons"]["docker"]["state"]) == (True, "running", "connected")
 
 
+def test_declared_and_real(modules: Modules, run_container: Callable[..., Any]) -> None:
+    """What is missing and what nobody has declared, by container; a malformed declaration is a sentence."""
+    run_container("web", {"80/tcp": 25193, "53/udp": ("127.0.0.1", 25194)})
+    declared = {"web": ["25193:80", "127.0.0.1:25194:53/udp"]}
+    told = modules.docker_ports.diff(declared)
+    assert (told["ok"], told["containers"], 0 <= told["age"] < 10) == (True, {}, True)
+    told = modules.docker_ports.diff({"web": ["25193:80"], "db": ["[::1]:5432:5432"]})
+    assert told["ok"] is False
+    assert told["containers"] == {
+        "web": {"missing": [], "undeclared": ["127.0.0.1:25194->53/udp"]},
+        "db": {"missing": ["[::1]:5432:5432/tcp"], "undeclared": []},
+    }
+    with pytest.raises(SaltInvocationError, match="'70000' in '70000:80' is no port"):
+        modules.docker_ports.diff({"web": ["70000:80"]})
+
+
 def test_real_listeners_of_shared_networks(modules: Modules, run_container: Callable[..., Any]) -> None:
     """Host network: what really listens; a container's network: what listens behind that one's published port."""
     run_container("hosted", command=["httpd", "-f", "-p", "25182"], network_mode="host")

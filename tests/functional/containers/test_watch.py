@@ -64,6 +64,27 @@ def test_each_step_of_a_life_is_told_once(
     assert {change.detail for change in watched.history("bob") if change.what == "renamed"} == {"ann -> bob"}
 
 
+def test_health_and_an_update(docker_host: DockerHost, watch: Watch, run_container: Callable[..., Any]) -> None:
+    """How well a container is stands in its row, each change of it in the history; so does an update."""
+    watched = watch(docker_host)
+    check = {"test": ["CMD", "/bin/ls", "/tmp/well"], "interval": 10**8, "retries": 1}
+    container = run_container("web", {"80/tcp": None}, healthcheck=check)
+
+    def health() -> str:
+        return watched.containers()["web"].health
+
+    wait_until(lambda: "web" in watched.ports() and health() == "unhealthy", PATIENCE, "unhealthy")
+    container.exec_run(["sh", "-c", "echo >/tmp/well"])
+    wait_until(lambda: health() == "healthy", PATIENCE, "healthy")
+    container.update(restart_policy={"Name": "always"})
+    wait_until(lambda: "updated" in watched.what("web"), PATIENCE, "updated")
+    told = [one.detail for one in watched.history("web") if one.what == "health"]
+    assert told == ["unhealthy", "healthy"]
+    container.pause()
+    wait_until(lambda: watched.containers()["web"].state == "paused", PATIENCE, "paused")
+    assert watched.ports()["web"]
+
+
 def test_an_engine_by_tcp(
     docker_host: DockerHost, run_container: Callable[..., Any], tcp_relay: Callable[..., Relay], tmp_path: Path
 ) -> None:
