@@ -122,12 +122,6 @@ def _port(listed: Mapping[str, Any]) -> Iterable[Port]:
     yield Port(protocol, int(listed["PrivatePort"]), host_ip, int(listed["PublicPort"]))
 
 
-def claims(listed: Iterable[Mapping[str, Any]]) -> dict[tuple[str, int], str]:
-    """Return who holds or, though stopped, still claims a host port: protocol and port to the container's name."""
-    found = ((one, name(entry.get("Names") or ())) for entry in listed for one in ports(entry.get("Ports") or ()))
-    return {(port.protocol, port.host_port): owner for port, owner in found}
-
-
 def requested(inspected: Mapping[str, Any]) -> dict[tuple[str, int], str]:
     """Return what each container port was asked to be published on, as ``docker inspect`` tells: ``127.0.0.1:``."""
     found = {}
