@@ -62,8 +62,9 @@ def _address(master: Any) -> str:
     """Return the address of ``master``: a text, or a daemon of pytest-salt-factories."""
     if isinstance(master, str):
         return master
-    host, port = master.config["interface"], master.config["ret_port"]
-    return f"{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"  # noqa: S104  # it is compared, not bound
+    host, port = str(master.config["interface"]), master.config["ret_port"]
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  # it is compared, not bound
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 @pytest.fixture
