@@ -302,6 +302,14 @@ def start(host: DockerHost, command: str) -> None:
             raise
 
 
+def test_a_protocol_that_the_kernel_may_lack(states: Any, docker_host: DockerHost) -> None:
+    """The rules for SCTP can be made where it cannot be spoken, and a second run finds them as they should be."""
+    assert states.filtered(name="99/sctp").result is True
+    assert any("-p sctp" in line and "--ctorigdstport 99" in line for line in rules(docker_host))
+    again = states.filtered(name="99/sctp")
+    assert (again.result, again.changes) == (True, {})
+
+
 def test_killed_in_the_middle(states: Any, docker_host: DockerHost, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the rules of a run say that was killed behind them is not forgotten by the next one for another port."""
 
