@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 from saltext_logilab.containers.ports import LIVE, Container, Port, bracketed
@@ -18,6 +19,7 @@ PROJECT, SERVICE = "com.docker.compose.project", "com.docker.compose.service"
 MOST = 255
 _SWARM_SERVICE = "com.docker.swarm.service.name"
 _HEALTH = re.compile(r"\((?:health: )?(healthy|unhealthy|starting)\)")
+_ORDER = attrgetter("protocol", "container_port", "host_ip", "host_port")  # of Port itself, at a third of the cost
 _STATES = {"start": "running", "unpause": "running", "pause": "paused", "die": "exited", "destroy": "gone"}
 
 
@@ -113,13 +115,14 @@ def name(names: Iterable[str]) -> str:
 
 def ports(listed: Iterable[Mapping[str, Any]]) -> tuple[Port, ...]:
     """Return the published ports; one that is only exposed has no public port."""
-    return tuple(sorted({found for one in listed if one.get("PublicPort") for found in _port(one)}))
+    found = sorted((_port(one) for one in listed if one.get("PublicPort")), key=_ORDER)
+    return tuple(one for at, one in enumerate(found) if not at or one != found[at - 1])
 
 
-def _port(listed: Mapping[str, Any]) -> Iterable[Port]:
+def _port(listed: Mapping[str, Any]) -> Port:
     protocol = str(listed.get("Type") or "tcp").lower()
     host_ip = str(listed.get("IP") or "0.0.0.0")  # noqa: S104 - Podman tells no address where it means all
-    yield Port(protocol, int(listed["PrivatePort"]), host_ip, int(listed["PublicPort"]))
+    return Port(protocol, int(listed["PrivatePort"]), host_ip, int(listed["PublicPort"]))
 
 
 def requested(inspected: Mapping[str, Any]) -> dict[tuple[str, int], str]:

@@ -126,8 +126,10 @@ def listed(name: str, url: str, settings: ContainersSettings) -> View:
     at, client = time.time(), Client(url)
     listed = client.listing()
     found = {one.id: one for one in listing.containers(listed, settings.labels)}
-    shared, alone = Shared(client), listing.with_own_network(listed)
-    unclear = {one.id for one in found.values() if shares_network(one) or not (one.network or one.id in alone)}
+    shared = Shared(client)
+    unclear = {one.id for one in found.values() if shares_network(one) or not one.network}
+    if unclear:
+        unclear -= {one.id for one in found.values() if not one.network} & listing.with_own_network(listed)
     whole = (shared.complete(one, found) if one.id in unclear else one for one in found.values())
     return View(name, LISTING, CONNECTED, at, tuple(whole))
 
