@@ -6,12 +6,13 @@ peer are called in the same process on the same Engine, with warm loaders; CPU i
 cost and the memory of the engine are those of a process of its own that follows this Engine, less a bare one.
 
 The peer's state makes a container at each run, and lists all to remove it: it is measured on a small Engine of its own,
-beside our states there. That Engine is then driven through a series of faults, and what was missed is counted.
+beside our states there. What is missed in a series of faults is counted by the benchmark ``port_faults``.
 """
 
 from __future__ import annotations
 
 import copy
+import http.client
 import json
 import os
 import statistics
@@ -19,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import unittest.mock
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,24 +28,21 @@ from typing import Any
 
 import msgpack
 import psutil
+import salt.cache
 import salt.config
 import salt.loader
 
 from benchmarks.table import Row
-from saltext_logilab.containers import database, fleet, settings
+from saltext_logilab.containers import database, settings
 from saltext_logilab.containers.registry import Registry
-from saltext_logilab.containers.selection import Criteria
 from tests.support.docker import DockerHost
 from tests.support.netns import NetworkNamespace
 from tests.support.roots import new_root
 from tests.support.sessions import SessionRoot
-from tests.support.waiting import wait_until
-from tests.support.watching import PATIENCE, Watched
 
 CONTAINERS = 200
 STATES = 10
 EVENTS = 60
-BURST = 600
 FEW = 30
 IDLE = 125.0
 MINIONS, PER_MINION = 1000, 50
@@ -57,6 +56,17 @@ from saltext_logilab.containers import service, settings
 opts = json.loads(sys.argv[1])
 service.Service(settings.read(opts), lambda *_: None, lambda: None, service.while_parent_lives()).run()
 """
+FIND = """
+import json, resource, sys, time
+import salt.config, salt.runner
+client = salt.runner.RunnerClient(salt.config.master_config(sys.argv[1]))
+find = client.functions["docker_ports.find"]
+begun = time.process_time()
+found = find(port=int(sys.argv[2]))
+cpu, memory = time.process_time() - begun, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print(json.dumps({"cpu": cpu, "memory": memory, "rows": len(found["data"]["ports"])}))
+"""
+PUBLIC = "-----BEGIN PUBLIC KEY-----\nnone\n-----END PUBLIC KEY-----\n"
 
 
 @contextmanager
@@ -97,6 +107,20 @@ def loader(folder: Path, host: DockerHost) -> tuple[Any, Any]:
     return modules, salt.loader.states(opts, modules, utils, None)
 
 
+def requests(work: Callable[[], Any]) -> int:
+    """Return how many requests ``work`` makes, by whatever client."""
+    sent = []
+    original = http.client.HTTPConnection.putrequest
+
+    def counted(self: Any, *arguments: Any, **options: Any) -> Any:
+        sent.append(arguments)
+        return original(self, *arguments, **options)
+
+    with unittest.mock.patch.object(http.client.HTTPConnection, "putrequest", counted):
+        work()
+    return len(sent)
+
+
 def cpu(work: Callable[[], Any], times: int = 3) -> float:
     """Return the CPU milliseconds of ``work``, the median of some runs behind one that warms up."""
     work()
@@ -111,10 +135,16 @@ def cpu(work: Callable[[], Any], times: int = 3) -> float:
 def reading(modules: Any) -> Iterator[Row]:
     """All ports of all containers, and what goes to the mine."""
     names = [f"web{number}" for number in range(CONTAINERS)]
-    ours = cpu(modules["docker_ports.list"])
-    each = cpu(lambda: [modules["docker.port"](name) for name in names])
+
+    def singly() -> None:
+        for name in names:
+            modules["docker.port"](name)
+
+    ours, each = cpu(modules["docker_ports.list"]), cpu(singly)
     verbose = cpu(lambda: modules["docker.ps"](verbose=True, all=True))
     yield Row("all ports of 200 containers (CPU)", ours, "ms")
+    asked, others = requests(modules["docker_ports.list"]), requests(singly)
+    yield Row("  requests to the Engine", asked, "", f"{others} by docker.port", 1)
     yield Row("  docker.port per container costs", each / ours, "times", f"{each:.0f} ms", 25, at_least=True)
     yield Row("  docker.ps verbose costs", verbose / ours, "times", f"{verbose:.0f} ms", 30, at_least=True)
     table = len(msgpack.packb(modules["docker_ports.table"]()))
@@ -157,29 +187,6 @@ def beside_the_peers_state(states: Any, host: DockerHost) -> Iterator[Row]:
 
     peer, own = cpu(theirs, 2), cpu(ours, 2)
     yield Row(f"1 x the same beside {FEW} others, and the peer's state (CPU)", own, "ms", f"{peer:.0f} ms")
-
-
-def missed(host: DockerHost, folder: Path) -> Iterator[Row]:
-    """Changes that the history lacks, and rows in which the registry differs, after a series of faults."""
-    watched = Watched(folder / "faults", {"docker": host.url}, history=5000)
-    watched.start()
-    try:
-        watched.connected()
-        container = host.client().containers.get("peer")
-        for number in range(BURST):
-            container.rename(f"peer{number}")
-        wait_until(lambda: watched.what().count("renamed") >= BURST, 10 * PATIENCE, "all renames")
-        lost = BURST - watched.what().count("renamed")
-        yield Row(f"changes missed: {BURST} renames at once", lost, "", "no history", 0)
-        host.kill()
-        host.start()
-        watched.connected()
-        lives = {one.name for one in host.client().containers.list()}
-        wait_until(lambda: watched.equals(host.url), 10 * PATIENCE, "the registry after a killed daemon")
-        differing = len(watched.ports().keys() - lives)
-        yield Row("rows that differ after kill -9 of the daemon", differing, "", "stays deaf", 0)
-    finally:
-        watched.stop()
 
 
 def following(host: DockerHost, folder: Path) -> Iterator[Row]:
@@ -245,32 +252,32 @@ def delay(host: DockerHost, place: Path, number: int) -> float:
 
 
 def fleet_rows(modules: Any) -> Iterator[Row]:
-    """``find port=`` over the tables of many minions, read from a cache as the master's."""
+    """``salt-run docker_ports.find port=`` over the tables of many minions, in the cache of a master of its own."""
     table = modules["docker_ports.table"]()
     small = {**table, "c": table["c"][:PER_MINION], "p": [one for one in table["p"] if one[0] < PER_MINION]}
-    packed, wanted = msgpack.packb({"docker_ports": small}), small["p"][0][4]
     with tempfile.TemporaryDirectory() as folder:
+        config = Path(folder, "master")
+        config.write_text(json.dumps({"root_dir": folder, "engines": []}))
+        opts = salt.config.master_config(str(config))
+        cache = salt.cache.factory(opts)
+        keys = Path(opts["pki_dir"], "minions")
+        keys.mkdir(parents=True)
         for number in range(MINIONS):
-            Path(folder, f"m{number}.p").write_bytes(packed)
-
-        def find() -> None:
-            entries = (
-                fleet.Entry(path.stem, msgpack.unpackb(path.read_bytes())["docker_ports"], time.time(), True)
-                for path in Path(folder).iterdir()
-            )
-            found = list(fleet.rows(entries, Criteria(port=wanted), time.time()))
-            assert len(found) >= MINIONS, len(found)
-
-        spent = cpu(find, 1) / 1000
-    yield Row("find port= over 1,000 minions x 50 x 3 (CPU)", spent, "s", "a job to each", 1.0)
-    yield Row("  memory of this process", psutil.Process().memory_info().rss / 2**20, "MiB", "", 200)
+            cache.store("mine", f"m{number}", {"docker_ports": small})
+            (keys / f"m{number}").write_text(PUBLIC)
+        command = [sys.executable, "-c", FIND, str(config), str(small["p"][0][4])]
+        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+        told = json.loads(done.stdout.splitlines()[-1])
+        jobs = sum(path.name == "jid" for path in Path(opts["cachedir"]).rglob("jobs/*/*/jid"))
+    assert told["rows"] >= MINIONS, told
+    yield Row("find port= over 1,000 minions x 50 x 3 (CPU)", told["cpu"], "s", "a job to each", 1.0)
+    yield Row("  jobs sent", jobs, "", f"{MINIONS} minions asked", 0)
+    yield Row("  memory of the whole process", told["memory"] / 1024, "MiB", "", 200)
 
 
 def rows() -> list[Row]:
     """Measure all of it."""
-    subprocess.run(
-        [sys.executable, "-m", "pip", "install", "-q", "--target", peer_folder(), "--no-deps", PEER], check=True
-    )
+    install_peer()
     sys.path.append(peer_folder())
     found: list[Row] = []
     with tempfile.TemporaryDirectory() as folder:
@@ -280,8 +287,15 @@ def rows() -> list[Row]:
             found += fleet_rows(modules)
         with busy_host(FEW) as host, host.netns.entered():
             _, states = loader(Path(folder) / "small", host)
-            found += [*beside_the_peers_state(states, host), *missed(host, Path(folder))]
+            found += beside_the_peers_state(states, host)
     return found
+
+
+def install_peer() -> None:
+    """Install the peer in its folder, where it is not there yet."""
+    if not os.path.isdir(peer_folder()):  # noqa: PTH112
+        command = [sys.executable, "-m", "pip", "install", "-q", "--target", peer_folder(), "--no-deps", PEER]
+        subprocess.run(command, check=True)
 
 
 def peer_folder() -> str:

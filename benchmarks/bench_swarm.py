@@ -26,9 +26,10 @@ from benchmarks.table import Row
 from saltext_logilab.lab import processes
 from saltext_logilab.lab.lab import Lab
 from saltext_logilab.lab.plan import Wish
-from saltext_logilab.swarm.keys import Pool
+from saltext_logilab.swarm.keys import Pool, generate
 
 REAL = 3
+KEYS = 10
 MOST = int(os.environ.get("SWARM_BENCH_MOST", "5000"))
 COUNTS = [count for count in (100, 1000, 5000) if count <= MOST]
 PATIENCE = 600.0
@@ -136,6 +137,18 @@ def real_minions() -> tuple[float, float]:
         return sum(status.memory for status in minions) / REAL, cpu / REAL
 
 
+def key_rows() -> Iterator[Row]:
+    """What a key costs: made once, by all CPUs, and loaded at each sign-in."""
+    begun = time.process_time()
+    pairs = [generate(number) for number in range(KEYS)]
+    made = (time.process_time() - begun) / KEYS
+    begun = time.process_time()
+    for pair in pairs:
+        pair.load()
+    loaded = (time.process_time() - begun) / KEYS
+    yield Row("a kept key loaded (CPU)", 1000 * loaded, "ms", f"made anew: {1000 * made:.0f} ms")
+
+
 def rows() -> list[Row]:
     """Measure swarms of several sizes and kinds."""
     return list(measure())
@@ -144,6 +157,7 @@ def rows() -> list[Row]:
 def measure() -> Iterator[Row]:
     """Measure memory by the difference of two sizes, and CPU by what the processes have used."""
     Pool().ensure(range(1001))
+    yield from key_rows()
     memory, cpu = real_minions()
     peer = f"real minion: {memory / MB:.1f} MB, {cpu:.2f} CPU s"
     big = min(MOST, 1000)

@@ -16,6 +16,7 @@ pytest_plugins = [
     "tests.support.postgresql",
     "tests.support.docker",
     "tests.support.podman",
+    "tests.support.rootless",
     "tests.support.watching",
     "tests.support.debian",
     "tests.support.extension",

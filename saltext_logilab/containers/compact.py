@@ -7,17 +7,20 @@ Strings that repeat (images, projects) stand once; a container is a list and a p
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from saltext_logilab.containers.exposure import of_address
 from saltext_logilab.containers.picture import View
-from saltext_logilab.errors import WireError
+from saltext_logilab.containers.ports import ORIGINS, parse_port, parse_protocol
+from saltext_logilab.containers.ports import address as parse_address
+from saltext_logilab.errors import ConfigurationError, WireError
 
 FORMAT = 1
 CONTAINER = ("daemon", "id", "name", "image", "state", "health", "project", "service", "labels")
 PORT = ("container", "protocol", "container_port", "host_ip", "host_port", "origin", "first_seen")
+_address = lru_cache(maxsize=4096)(parse_address)  # the same few stand in each row of a fleet
 
 
 def pack(views: Iterable[View], now: float, host: str = "") -> dict[str, Any]:
@@ -45,8 +48,8 @@ def pack(views: Iterable[View], now: float, host: str = "") -> dict[str, Any]:
 def address(table: Mapping[str, Any]) -> str:
     """Return the address of the table's host; empty when it is none."""
     try:
-        return str(ipaddress.ip_address(table.get("address", "")))
-    except ValueError:
+        return parse_address(str(table.get("address", "")))
+    except ConfigurationError:
         return ""
 
 
@@ -61,7 +64,7 @@ def rows(table: Any, host_port: int | None = None) -> Iterator[dict[str, Any]]:
         for port in table["p"]:
             if host_port is None or port[4] == host_port:
                 yield _row(port, words, daemons, containers)
-    except (KeyError, IndexError, TypeError, ValueError) as err:
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError, ConfigurationError) as err:
         raise WireError("its table of ports is malformed") from err
 
 
@@ -70,7 +73,7 @@ def _row(
 ) -> dict[str, Any]:
     daemon, identity, name, image, state, health, project, service, labels = containers[port[0]]
     told, _state, at = daemons[daemon]
-    host_ip = str(words[port[3]])
+    host_ip = _address(str(words[port[3]]))
     return {
         "daemon": str(told),
         "container": str(name),
@@ -81,16 +84,22 @@ def _row(
         "project": str(words[project]),
         "service": str(words[service]),
         "labels": {str(key): str(value) for key, value in labels.items()},
-        "protocol": str(words[port[1]]),
-        "container_port": int(port[2]),
+        "protocol": parse_protocol(words[port[1]]),
+        "container_port": parse_port(port[2]),
         "host_ip": host_ip,
-        "host_port": int(port[4]),
-        "origin": str(words[port[5]]),
+        "host_port": parse_port(port[4]),
+        "origin": _origin(words[port[5]]),
         "requested": "",
         "exposure": of_address(host_ip),
         "first_seen": float(port[6]),
         "last_seen": max(float(at), float(port[6])),
     }
+
+
+def _origin(told: Any) -> str:
+    if told not in ORIGINS:
+        raise ValueError(f"{told!r} is no origin")
+    return str(told)
 
 
 def daemons(table: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

@@ -39,6 +39,18 @@ CREATE TABLE reservations (
 """
 
 
+def exists(folder: Path) -> bool:
+    """
+    Say whether the file is in ``folder``.
+
+    :raises UnavailableError: this user may not look.
+    """
+    try:
+        return (folder / NAME).exists()
+    except OSError as err:
+        raise UnavailableError(f"the registry {folder / NAME} cannot be read: {err.strerror}") from err
+
+
 @contextlib.contextmanager
 def opened(folder: Path, durable: bool = False) -> Iterator[sqlite3.Connection]:
     """

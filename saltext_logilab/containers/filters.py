@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from saltext_logilab import files, locks
-from saltext_logilab.containers import boot, firewall, networks, picture, policy
+from saltext_logilab.containers import boot, firewall, networks, picture, place, policy
 from saltext_logilab.containers.client import Client
 from saltext_logilab.containers.policy import Ground, Policy
 from saltext_logilab.containers.settings import ContainersSettings
@@ -58,13 +58,13 @@ def enforce(
         before, known = kept(settings)
         after = decide(before)
         grounds, gaps = survey(settings, known) if after else ({}, [])
+        if not test:  # before the rules: who is killed in between leaves a policy that the next run puts in force
+            _keep(settings.folder / KEPT, after, grounds)
         wanted = _chains(after, grounds)
         changes = {**dict(_ports_changed(before, after)), **_in_kernel(wanted, test)}
         changes.update(_at_boot(settings, wanted, service, test))
         if after and not (service and settings.systemd.is_dir()):
             gaps.append(f"nothing loads the rules at boot: no unit is named, or {settings.systemd} is missing")
-        if not test:
-            _keep(settings.folder / KEPT, after, grounds)
     return Outcome(changes, tuple(gaps))
 
 
@@ -89,7 +89,8 @@ def survey(settings: ContainersSettings, known: Mapping[str, Ground]) -> tuple[d
     for name, url in settings.daemons.items():
         client = Client(url)
         try:
-            found = networks.of(client.networks())
+            rootless = place.of(url).rootless
+            found = () if rootless else networks.of(client.networks())
             rows = picture.listed(name, url, settings).rows()
             beside = networks.beside_the_host(client.listing(), found)
         except UnavailableError as err:

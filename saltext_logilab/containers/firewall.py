@@ -67,11 +67,6 @@ class Firewall:
         """Whether FORWARD leads to DOCKER-USER before anything else can accept."""
         return self.leads("FORWARD", USER_CHAIN)
 
-    @property
-    def is_routed(self) -> bool:
-        """Whether FORWARD lets through by its policy what no rule decides."""
-        return self.policies.get("FORWARD", "ACCEPT") == "ACCEPT"
-
     def leads(self, chain: str, target: str) -> bool:
         """Say whether ``chain`` jumps to ``target`` unconditionally before a rule of its own can let anything on."""
         for rule in self.chains.get(chain, ()):

@@ -19,7 +19,7 @@ Rows = Sequence[Mapping[str, Any]]
 
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]*")
 _HOSTNAME = re.compile(r"(?=.{1,253}$)[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?(\.[A-Za-z0-9-]{1,63})*")
-_LABEL = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_OWN_NAMES = ("localhost", "localhost.localdomain", "ip6-localhost", "ip6-loopback")
 COLUMNS = ("PORT", "ADDRESS", "PROTO", "CONTAINER", "IMAGE", "STATE", "EXPOSURE", "AGE")
 _ANY = {"0.0.0.0", "::"}  # noqa: S104
 
@@ -34,6 +34,7 @@ def table(rows: Rows) -> str:
     for row in rows:
         host = (str(row.get("minion", "")),) if fleet else ()
         lines.append((*host, *_cells(row), *((_REACHED[row.get("reached")],) if tried else ())))
+    lines = [tuple(map(printable, line)) for line in lines]
     widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
     texts = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
     return "\n".join(texts)
@@ -51,6 +52,11 @@ def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
         row["exposure"],
         span(row.get("age", 0.0)),
     )
+
+
+def printable(text: str) -> str:
+    """Return ``text`` for a terminal: a sign that is none, such as a line end or an escape, shown as ``?``."""
+    return text if text.isprintable() else "".join(one if one.isprintable() else "?" for one in text)
 
 
 def span(seconds: float) -> str:
@@ -114,15 +120,20 @@ def as_json(rows: Rows) -> str:
 
 def hosts(rows: Rows) -> str:
     """
-    Return lines of ``hosts(5)``: the address of a container's host and the container's name.
+    Return lines of ``hosts(5)``: the address of a container's host and the container's name, ``_`` in it as ``-``.
 
-    :raises ConfigurationError: a container's name is no host name.
+    A container whose name is no host name, or that of this very host, stands in a comment.
     """
     found: dict[str, dict[str, None]] = {}
+    others: dict[str, None] = {}
     for row in filter(_is_reachable, rows):
-        name = _checked(_HOSTNAME, row["container"].replace("_", "-"), "hosts", row)
-        found.setdefault(_target(row), {})[name] = None
-    return "".join(f"{ip}\t{' '.join(names)}\n" for ip, names in sorted(found.items()))
+        name = row["container"].replace("_", "-")
+        if _HOSTNAME.fullmatch(name) and name.lower() not in _OWN_NAMES:
+            found.setdefault(_target(row), {})[name] = None
+        else:
+            others[f"# no host name: {printable(row['container'])}\n"] = None
+    lines = (f"{ip}\t{' '.join(names)}\n" for ip, names in sorted(found.items()))
+    return "".join([*lines, *sorted(others)])
 
 
 def haproxy(rows: Rows) -> str:
@@ -197,13 +208,17 @@ def _is_reachable(row: Mapping[str, Any]) -> bool:
 def _backends(rows: Rows, form: str) -> dict[str, list[tuple[str, str]]]:
     found: dict[str, list[tuple[str, str]]] = {}
     for row in _usable(rows):
-        owner = row["service"] or row["container"]
-        own = f"{row['project']}-{owner}" if row["project"] and row["service"] else owner
-        name = _checked(_WORD, f"{own}-{row['container_port']}", form, row)
+        name = _checked(_WORD, f"{_owner(row)}-{row['container_port']}", form, row)
         host = str(row.get("minion", ""))
         label = _checked(_WORD, "-".join(filter(None, (host, row["container"], str(row["host_port"])))), form, row)
         found.setdefault(name, []).append((label, f"{bracketed(_target(row))}:{row['host_port']}"))
     return dict(sorted(found.items()))
+
+
+def _owner(row: Mapping[str, Any]) -> str:
+    """Return the name of a row's backend: its compose service, where these labels can stand in a file."""
+    told = "-".join(filter(None, (row["project"], row["service"]))) if row["service"] else ""
+    return told if _WORD.fullmatch(told) else str(row["container"])
 
 
 def _target(row: Mapping[str, Any]) -> str:

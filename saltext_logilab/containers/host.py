@@ -17,12 +17,13 @@ from saltext_logilab.containers import (
     listing,
     networks,
     picture,
+    place,
     probe,
     reach,
 )
 from saltext_logilab.containers.allocation import Key, Reservation
 from saltext_logilab.containers.client import Client, NoSuchContainerError
-from saltext_logilab.containers.database import NAME, opened
+from saltext_logilab.containers.database import exists, opened
 from saltext_logilab.containers.occupants import occupants
 from saltext_logilab.containers.picture import View
 from saltext_logilab.containers.ports import parse_container_port, parse_port
@@ -31,6 +32,7 @@ from saltext_logilab.containers.reservations import Reservations
 from saltext_logilab.containers.selection import Criteria
 from saltext_logilab.containers.service import change_data
 from saltext_logilab.containers.settings import ContainersSettings
+from saltext_logilab.containers.shared import real_ports
 from saltext_logilab.errors import ConfigurationError, UnavailableError
 
 
@@ -96,6 +98,8 @@ def audit(settings: ContainersSettings) -> dict[str, Any]:
 
 def _attached(settings: ContainersSettings) -> Iterator[tuple[str, networks.Attachment]]:
     for name, url in settings.daemons.items():
+        if place.of(url).rootless:  # out of its network only published ports lead
+            continue
         client = Client(url)
         for one in networks.attachments(client.listing(), networks.of(client.networks())):
             yield name, one
@@ -127,7 +131,7 @@ def inspect(settings: ContainersSettings, name: str, daemon: str | None) -> tupl
 def container(settings: ContainersSettings, name: str, daemon: str | None) -> dict[str, Any]:
     """Return what the Engine tells now of one container's ports; raises as :func:`inspect`."""
     at = time.time()
-    each, _, told = inspect(settings, name, daemon)
+    each, client, told = inspect(settings, name, daemon)
     state, config = told.get("State") or {}, told.get("Config") or {}
     asked = listing.requested(told)
     ports = [
@@ -136,9 +140,10 @@ def container(settings: ContainersSettings, name: str, daemon: str | None) -> di
             "container_port": port.container_port,
             "host_ip": port.host_ip,
             "host_port": port.host_port,
-            "requested": asked.get((port.protocol, port.container_port), "any"),
+            "origin": port.origin,
+            "requested": port.requested or asked.get((port.protocol, port.container_port), "any"),
         }
-        for port in listing.inspected_ports(told)
+        for port in real_ports(client, told)
     ]
     return {
         "age": round(time.time() - at, 3),
@@ -176,7 +181,7 @@ def history(settings: ContainersSettings, name: str, daemon: str | None, limit: 
     chosen = settings.choose(daemon)
     if limit < 1:
         raise ConfigurationError(f"limit must be at least 1, not {limit!r}")
-    if not (settings.folder / NAME).exists():
+    if not exists(settings.folder):
         return {"age": None, "changes": []}
     with opened(settings.folder) as connection:
         registry = Registry(connection)
@@ -190,7 +195,7 @@ def history(settings: ContainersSettings, name: str, daemon: str | None, limit: 
 def status(settings: ContainersSettings, now: float) -> dict[str, Any]:
     """Return how the engine and the daemons are, and in a sentence each what is wrong."""
     known: dict[str, Daemon] = {}
-    if (settings.folder / NAME).exists():
+    if exists(settings.folder):
         with opened(settings.folder) as connection:
             known = Registry(connection).daemons()
     running = locks.is_held(settings.folder / locks.ENGINE)

@@ -11,7 +11,7 @@ import os
 import re
 import socket
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -129,11 +129,6 @@ def _address(text: str) -> str:
     found = ipaddress.ip_address(raw)
     mapped = found.ipv4_mapped if isinstance(found, ipaddress.IPv6Address) else None
     return str(mapped or found)
-
-
-def held(listeners: Iterable[Listener], protocol: str) -> set[int]:
-    """Return the ports on which something listens with ``protocol``, on whatever address."""
-    return {one.port for one in listeners if one.protocol == protocol}
 
 
 def can_bind(protocol: str, port: int) -> bool:

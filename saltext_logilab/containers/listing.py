@@ -10,13 +10,16 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 from saltext_logilab.containers.ports import LIVE, Container, Port, bracketed
 
 PROJECT, SERVICE = "com.docker.compose.project", "com.docker.compose.service"
+MOST = 255
 _SWARM_SERVICE = "com.docker.swarm.service.name"
 _HEALTH = re.compile(r"\((?:health: )?(healthy|unhealthy|starting)\)")
+_ORDER = attrgetter("protocol", "container_port", "host_ip", "host_port")  # of Port itself, at a third of the cost
 _STATES = {"start": "running", "unpause": "running", "pause": "paused", "die": "exited", "destroy": "gone"}
 
 
@@ -72,12 +75,32 @@ def container(listed: Mapping[str, Any], labels: Collection[str] = ()) -> Contai
         image=str(listed.get("Image") or ""),
         state=state,
         health=health[1] if health and state in LIVE else "",
-        network=str((listed.get("HostConfig") or {}).get("NetworkMode") or ""),
-        project=str(told.get(PROJECT, "")),
-        service=str(told.get(SERVICE) or told.get(_SWARM_SERVICE) or ""),
-        labels=tuple(sorted((key, str(value)) for key, value in told.items() if key in labels)),
+        network=network_mode(listed),
+        project=_label(told.get(PROJECT)),
+        service=_label(told.get(SERVICE) or told.get(_SWARM_SERVICE)),
+        labels=tuple(sorted((key, _label(value)) for key, value in told.items() if key in labels)),
         ports=ports(listed.get("Ports") or ()) if state in LIVE else (),
     )
+
+
+def _label(value: Any) -> str:
+    """Return a label's value, cut: whoever makes an image chooses it, and it goes to each master."""
+    return str(value or "")[:MOST]
+
+
+def network_mode(told: Mapping[str, Any]) -> str:
+    """Return the network of a listed or inspected container: ``host``, ``container:ID``, a name; empty: not told."""
+    return str((told.get("HostConfig") or {}).get("NetworkMode") or "")
+
+
+def with_own_network(listed: Iterable[Mapping[str, Any]]) -> set[str]:
+    """Return the ids of those containers that have an address which no other one of the listing has."""
+    owners: dict[tuple[str, str], list[str]] = {}
+    for one in listed:
+        for name, told in ((one.get("NetworkSettings") or {}).get("Networks") or {}).items():
+            if told.get("IPAddress"):
+                owners.setdefault((name, told["IPAddress"]), []).append(one["Id"])
+    return {ids[0] for ids in owners.values() if len(ids) == 1}
 
 
 def _state(listed: Mapping[str, Any]) -> str:
@@ -92,19 +115,14 @@ def name(names: Iterable[str]) -> str:
 
 def ports(listed: Iterable[Mapping[str, Any]]) -> tuple[Port, ...]:
     """Return the published ports; one that is only exposed has no public port."""
-    return tuple(sorted({found for one in listed if one.get("PublicPort") for found in _port(one)}))
+    found = sorted((_port(one) for one in listed if one.get("PublicPort")), key=_ORDER)
+    return tuple(one for at, one in enumerate(found) if not at or one != found[at - 1])
 
 
-def _port(listed: Mapping[str, Any]) -> Iterable[Port]:
+def _port(listed: Mapping[str, Any]) -> Port:
     protocol = str(listed.get("Type") or "tcp").lower()
     host_ip = str(listed.get("IP") or "0.0.0.0")  # noqa: S104 - Podman tells no address where it means all
-    yield Port(protocol, int(listed["PrivatePort"]), host_ip, int(listed["PublicPort"]))
-
-
-def claims(listed: Iterable[Mapping[str, Any]]) -> dict[tuple[str, int], str]:
-    """Return who holds or, though stopped, still claims a host port: protocol and port to the container's name."""
-    found = ((one, name(entry.get("Names") or ())) for entry in listed for one in ports(entry.get("Ports") or ()))
-    return {(port.protocol, port.host_port): owner for port, owner in found}
+    return Port(protocol, int(listed["PrivatePort"]), host_ip, int(listed["PublicPort"]))
 
 
 def requested(inspected: Mapping[str, Any]) -> dict[tuple[str, int], str]:

@@ -4,6 +4,7 @@ The present picture of a host's ports, with its age: out of the registry while t
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -12,7 +13,7 @@ from typing import Any
 from saltext_logilab import locks
 from saltext_logilab.containers import listing
 from saltext_logilab.containers.client import Client
-from saltext_logilab.containers.database import NAME, opened
+from saltext_logilab.containers.database import exists, opened
 from saltext_logilab.containers.exposure import of_address
 from saltext_logilab.containers.ports import Container, Port
 from saltext_logilab.containers.registry import CONNECTED, STALE, Registry
@@ -20,6 +21,9 @@ from saltext_logilab.containers.settings import ContainersSettings
 from saltext_logilab.containers.shared import Shared, shares_network
 from saltext_logilab.errors import UnavailableError
 
+log = logging.getLogger(__name__)
+
+TRUSTED = 180.0
 ENGINE, LISTING, REGISTRY = "engine", "listing", "registry"
 
 
@@ -83,10 +87,14 @@ def take(settings: ContainersSettings, daemon: str | None = None, fresh: bool = 
     chosen = settings.choose(daemon)
     views: list[View] = []
     errors: dict[str, str] = {}
-    kept = _kept(settings, chosen)
+    try:
+        kept = _kept(settings, chosen)
+    except UnavailableError as err:  # the daemons can be asked all the same
+        log.warning("%s: the daemons are asked", err)
+        kept = {}
     running = locks.is_held(settings.folder / locks.ENGINE)
     for name, url in chosen.items():
-        if running and not fresh and name in kept:
+        if running and not fresh and name in kept and _is_kept_up(kept[name], time.time()):
             views.append(kept[name])
             continue
         try:
@@ -104,6 +112,11 @@ def take(settings: ContainersSettings, daemon: str | None = None, fresh: bool = 
     ]
 
 
+def _is_kept_up(view: View, now: float) -> bool:
+    """Say whether the engine that runs does its work: it lists each minute what it can reach."""
+    return view.state != CONNECTED or now - view.at < TRUSTED
+
+
 def listed(name: str, url: str, settings: ContainersSettings) -> View:
     """
     Return what the daemon says now, by one listing; containers that share a network cost an inspection each.
@@ -111,15 +124,19 @@ def listed(name: str, url: str, settings: ContainersSettings) -> View:
     :raises UnavailableError: it cannot be asked.
     """
     at, client = time.time(), Client(url)
-    found = {one.id: one for one in listing.containers(client.listing(), settings.labels)}
+    listed = client.listing()
+    found = {one.id: one for one in listing.containers(listed, settings.labels)}
     shared = Shared(client)
-    whole = (shared.complete(one, found) if shares_network(one) else one for one in found.values())
+    unclear = {one.id for one in found.values() if shares_network(one) or not one.network}
+    if unclear:
+        unclear -= {one.id for one in found.values() if not one.network} & listing.with_own_network(listed)
+    whole = (shared.complete(one, found) if one.id in unclear else one for one in found.values())
     return View(name, LISTING, CONNECTED, at, tuple(whole))
 
 
 def _kept(settings: ContainersSettings, chosen: Mapping[str, str]) -> dict[str, View]:
     """Return what the registry knows of the daemons that it has ever reached under these URLs."""
-    if not (settings.folder / NAME).exists():
+    if not exists(settings.folder):
         return {}
     with opened(settings.folder) as connection:
         registry = Registry(connection)

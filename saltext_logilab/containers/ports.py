@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from saltext_logilab.errors import ConfigurationError
 
 PROTOCOLS = ("tcp", "udp", "sctp")
-PUBLISHED, LISTENER = "published", "listener"
+ORIGINS = PUBLISHED, LISTENER = "published", "listener"
 LIVE = ("running", "paused")
 _SPEC = re.compile(
     r"(?:(?P<ip>\[[^\]]*\]|[^:\[\]]*):(?P<host>[^:]*):|(?P<only>[^:]*):)?(?P<container>[^:/]+)(?:/(?P<protocol>[^/]*))?"
@@ -155,9 +155,11 @@ def address(value: str, whole: object = None) -> str:
     """
     Return an IP address in its canonical form, without brackets.
 
-    :raises ConfigurationError: it is none.
+    :raises ConfigurationError: it is none, or has a zone (``fe80::1%eth0``), which no Engine takes and any text may be.
     """
     try:
+        if "%" in value:
+            raise ValueError("a zone")
         return str(ipaddress.ip_address(value[1:-1] if value.startswith("[") else value))
     except ValueError as err:
         inside = "" if whole is None else f" in {whole!r}"

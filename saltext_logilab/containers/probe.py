@@ -8,32 +8,35 @@ itself is asked: over TCP by a connection to its own address; where that leads n
 from __future__ import annotations
 
 import errno
+import ipaddress
 import socket
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from saltext_logilab.containers import listeners, listing
+from saltext_logilab.containers import listeners, listing, place
 from saltext_logilab.containers.client import Client
-from saltext_logilab.containers.ports import Port
+from saltext_logilab.containers.place import Place
+from saltext_logilab.containers.ports import LISTENER, Port
+from saltext_logilab.containers.shared import real_ports
 
 PATIENCE = 1.0
 _NOBODY = (errno.ECONNREFUSED,)
 
 
-def answers(port: Port, inspected: Mapping[str, Any], local: bool = True) -> bool:
+def answers(port: Port, inspected: Mapping[str, Any], where: Place) -> bool:
     """
     Say whether something in the container answers behind ``port``.
 
-    ``inspected`` is what the Engine tells of the container; ``local``: its processes can be seen from here.
+    ``inspected`` is what the Engine tells of the container; ``where`` tells what of it can be seen from here.
     """
     pid = int((inspected.get("State") or {}).get("Pid") or 0)
-    if port.protocol == "tcp":
+    if port.protocol == "tcp" and where.network:
         for address in listing.addresses(inspected):
             if (found := connects(address, port.container_port)) is not None:
                 return found
-    if local and pid:
+    if where.processes and pid:
         return listens(pid, port)
-    return port.protocol == "tcp" and stays_open(port)
+    return port.protocol == "tcp" and stays_open(port, where.host)
 
 
 def listens(pid: int, port: Port) -> bool:
@@ -58,13 +61,18 @@ def connects(address: str, port: int) -> bool | None:
     return False if code in _NOBODY else None
 
 
-def stays_open(port: Port) -> bool:
+def stays_open(port: Port, host: str = "") -> bool:
     """
-    Say whether a connection to the published address is still open a moment later.
+    Say whether a connection to the published address, which is one of ``host``, is still open a moment later.
 
     docker-proxy closes it at once when nothing listens in the container: the only sign from another host.
     """
-    target = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(port.host_ip, port.host_ip)  # noqa: S104
+    bound = ipaddress.ip_address(port.host_ip)
+    elsewhere = host not in ("", "localhost", "127.0.0.1", "::1")
+    if elsewhere and bound.is_loopback:
+        return False
+    loopback = "::1" if bound.version == 6 else "127.0.0.1"
+    target = (host or loopback) if bound.is_unspecified else port.host_ip
     try:
         with socket.create_connection((target, port.host_port), timeout=PATIENCE) as probe:
             probe.settimeout(PATIENCE / 4)
@@ -90,8 +98,11 @@ def container_answers(client: Client, container: str, wanted: tuple[str, int]) -
     """
     Say whether all that ``container`` publishes of ``wanted`` (protocol and container port) answers now.
 
+    Where it shares a network it publishes nothing itself: then it has to listen, as its rows of that origin tell.
+
     :raises UnavailableError: the daemon cannot be asked, or it has no such container.
     """
     inspected = client.inspect(container)
-    ports = [port for port in listing.inspected_ports(inspected) if (port.protocol, port.container_port) == wanted]
-    return bool(ports) and all(answers(port, inspected, client.is_local) for port in ports)
+    ports = [port for port in real_ports(client, inspected) if (port.protocol, port.container_port) == wanted]
+    where = place.of(client.url)
+    return bool(ports) and all(port.origin == LISTENER or answers(port, inspected, where) for port in ports)

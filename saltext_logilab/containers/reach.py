@@ -12,6 +12,7 @@ from typing import Any
 from saltext_logilab.containers.exposure import LOOPBACK, of_networks
 from saltext_logilab.containers.firewall import DNAT, NEW, USER_CHAIN, Firewall, Packet
 from saltext_logilab.containers.networks import Attachment
+from saltext_logilab.containers.ports import PUBLISHED
 
 _KEYS = ("daemon", "container", "protocol", "container_port", "host_ip", "host_port", "origin")
 _RANK = {"public": 0, "local": 1, "filtered": 2, LOOPBACK: 3}
@@ -34,13 +35,19 @@ class Scene:
 
 def ports(rows: Iterable[Mapping[str, Any]], scene: Scene) -> list[dict[str, Any]]:
     """Return each row's port with its ``exposure``, the reason for it (``why``), and whether a route leads to it."""
-    found = []
+    found, rows = [], list(rows)
+    published = {_way(row) for row in rows if row["origin"] == PUBLISHED}
     for row in rows:
-        reach, why = exposure(row, scene)
+        # What shares the network of a container is reached as that one's published port is.
+        reach, why = exposure({**row, "origin": PUBLISHED} if _way(row) in published else row, scene)
         routed = sorted(_routes(scene, row["daemon"], row["container"], row["protocol"], row["container_port"]))
         told = {key: row[key] for key in _KEYS}
         found.append({**told, "exposure": reach, "why": why, "routed": routed})
     return found
+
+
+def _way(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(row[key] for key in ("daemon", "protocol", "container_port", "host_ip", "host_port"))
 
 
 def exposure(row: Mapping[str, Any], scene: Scene) -> tuple[str, str]:
@@ -54,7 +61,7 @@ def exposure(row: Mapping[str, Any], scene: Scene) -> tuple[str, str]:
     reach, by_address = str(row["exposure"]), f"bound to {row['host_ip']}"
     if reach == LOOPBACK:
         return reach, by_address
-    if row["origin"] != "published" or not firewall.translates(row["protocol"], row["host_port"]):
+    if row["origin"] != PUBLISHED or not firewall.translates(row["protocol"], row["host_port"]):
         packet = Packet(row["protocol"], row["host_port"], row["host_port"])
         otherwise = f"taken in through INPUT, which {USER_CHAIN} does not see"
         return _narrowed(reach, by_address, "INPUT", firewall.admits("INPUT", packet), otherwise)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
@@ -35,10 +35,6 @@ class Criteria:
             and (not self.exposure or row["exposure"] == self.exposure)
             and (not self.label or _labelled(row["labels"], self.label))
         )
-
-    def select(self, rows: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
-        """Yield those of ``rows`` that have it all."""
-        return filter(self.match, rows)
 
 
 def criteria(

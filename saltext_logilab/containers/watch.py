@@ -38,7 +38,9 @@ QUIET = 0.05
 FRESH = 1.0
 SETTLING = (0.1, 0.4, 2.0)
 MANY = 32
-_SETTLES = ("start", "network connect", "network disconnect", "update")
+EARLY = 100
+NETWORK_ACTIONS = ("network connect", "network disconnect")
+_SETTLES = ("start", *NETWORK_ACTIONS, "update")
 _END: None = None
 
 
@@ -75,6 +77,7 @@ class Watch:
         self._known = registry.containers(name)
         self._fresh: dict[str, Event] = {}
         self._started: dict[str, str] = {}
+        self._early: dict[str, list[Event]] = {}
         self._shared = Shared(client)
         self._due: dict[float, set[str]] = {}
 
@@ -206,17 +209,24 @@ class Watch:
         self._write(present, gone, [*history, *closed], at)
 
     def _told(self, event: Event) -> Iterator[Change]:
-        """Yield the change that ``event`` tells of; what never started was never known."""
+        """Yield the changes that ``event`` tells of; what never started was never known."""
         if event.action == "start":
             self._shared.forget(event.container)
             self._started[event.container] = event.name
+            told = (told_by(one, event.name) for one in self._early.pop(event.container, ()))
+            yield from filter(None, told)
         known = self._known.get(event.container)
         if known or event.container in self._started:
             name = known.name if known else self._started[event.container]
             if change := told_by(event, name):
                 yield change
+        elif event.action in NETWORK_ACTIONS:  # they come before a container's first start
+            self._early.setdefault(event.container, []).append(event)
+            if len(self._early) > EARLY:
+                del self._early[next(iter(self._early))]
         if event.action == "destroy":
             self._started.pop(event.container, None)
+            self._early.pop(event.container, None)
 
     def _take(self, event: Event, known: dict[str, Container]) -> None:
         self._fresh[event.container] = merged(self._fresh.get(event.container), event)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from saltext_logilab.swarm.distributions import Constant, Distribution
-from saltext_logilab.swarm.recipes import Recipe
+from saltext_logilab.swarm.recipes import Recipe, Template
 
 NOW = Constant(0.0)
 _QUICK = Constant(0.01)
@@ -107,7 +107,7 @@ class Group:
 
     name: str
     count: int
-    minion_id: Recipe
+    minion_id: Template
     own_keys: bool = False
     version: Recipe | None = None
     grains: Mapping[str, Recipe] = field(default_factory=dict)

@@ -33,11 +33,11 @@ class Node:
     line: int
     path: str
 
-    def refuse(self, why: str) -> NoReturn:
-        """:raises ConfigurationError: always: this value cannot be used, because of ``why``."""
+    def refuse(self, why: str, cause: Exception | None = None) -> NoReturn:
+        """:raises ConfigurationError: always: this value cannot be used, because of ``why``; ``cause`` has told so."""
         line = f":{self.line}" if self.line else ""
         path = f"{self.path}: " if self.path else ""
-        raise ConfigurationError(f"{self.source}{line}: {path}{why}")
+        raise ConfigurationError(f"{self.source}{line}: {path}{why}") from cause
 
     def plain(self) -> Any:
         """Return the value as plain Python data."""

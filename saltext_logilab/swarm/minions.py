@@ -106,10 +106,8 @@ def cast(spec: Spec) -> list[FakeMinion]:
         for index in range(group.count):
             minion_id = _id(group, index)
             if minion_id in seen:
-                raise ConfigurationError(
-                    f"groups:{group.name}: the id {minion_id!r} stands twice (also in {seen[minion_id]}): "
-                    f"use {{{{ index }}}} in it"
-                )
+                also = f"also in {seen[minion_id]}"
+                group.minion_id.node.refuse(f"the id {minion_id!r} stands twice ({also}): use {{{{ index }}}} in it")
             seen[minion_id] = group.name
             minions.append(FakeMinion(minion_id, group, index, len(minions), spec.seed))
     return minions
@@ -122,15 +120,12 @@ def rehearse(minions: Iterable[FakeMinion]) -> None:
     :raises ConfigurationError: a template cannot be rendered.
     """
     for minion in _first_of_each(minions):
-        try:
-            dict(minion.grains)
-            dict(minion.pillar)
-            scene = minion.scene(number=1)
-            for periodic in (*minion.group.beacons, *minion.group.events):
-                periodic.tag.make(scene)
-                periodic.data.make(scene)
-        except ConfigurationError as err:
-            raise ConfigurationError(f"groups:{minion.group.name}: {err}") from err
+        dict(minion.grains)
+        dict(minion.pillar)
+        scene = minion.scene(number=1)
+        for periodic in (*minion.group.beacons, *minion.group.events):
+            periodic.tag.make(scene)
+            periodic.data.make(scene)
 
 
 def _first_of_each(minions: Iterable[FakeMinion]) -> Iterator[FakeMinion]:
@@ -145,8 +140,8 @@ def _id(group: Group, index: int) -> str:
     def no_chance(_purpose: str) -> float:
         raise ConfigurationError("an id cannot be left to chance")
 
+    made = str(group.minion_id.make(Scene({"index": index, "group": group.name}, no_chance)))
     try:
-        made = group.minion_id.make(Scene({"index": index, "group": group.name}, no_chance))
-        return check_id(str(made))
+        return check_id(made)
     except ConfigurationError as err:
-        raise ConfigurationError(f"groups:{group.name}:id: {err}") from err
+        group.minion_id.node.refuse(str(err), err)

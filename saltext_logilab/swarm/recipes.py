@@ -17,7 +17,6 @@ from typing import Any, Protocol
 import jinja2
 import jinja2.sandbox
 
-from saltext_logilab.errors import ConfigurationError
 from saltext_logilab.swarm.document import Node
 
 _ENVIRONMENT = jinja2.sandbox.SandboxedEnvironment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
@@ -52,10 +51,11 @@ class Constant:
 
 @dataclass(frozen=True)
 class Template:
-    """A Jinja template; ``render`` gives its value."""
+    """A Jinja template; ``render`` gives its value, and ``node`` is its place in the specification."""
 
     text: str
     render: Callable[..., Any]
+    node: Node
 
     def make(self, scene: Scene) -> Any:
         """
@@ -67,8 +67,8 @@ class Template:
             value = self.render(scene.names)
             if isinstance(value, jinja2.Undefined):
                 str(value)  # a strict one raises, and says what is undefined
-        except Exception as err:  # a template may raise anything
-            raise ConfigurationError(f"the template {self.text!r} cannot be rendered: {err}") from err
+        except Exception as err:  # noqa: BLE001  # a template may raise anything
+            self.node.refuse(f"the template {self.text!r} cannot be rendered: {err}", err)
         return value
 
 
@@ -155,8 +155,8 @@ def template(node: Node) -> Template:
     single = _EXPRESSION.fullmatch(text.strip())
     try:
         if single:
-            return Template(text, _ENVIRONMENT.compile_expression(single[1], undefined_to_none=False))
-        return Template(text, _ENVIRONMENT.from_string(text).render)
+            return Template(text, _ENVIRONMENT.compile_expression(single[1], undefined_to_none=False), node)
+        return Template(text, _ENVIRONMENT.from_string(text).render, node)
     except jinja2.TemplateError as err:
         node.refuse(f"{text!r} is no template: {err}")
 

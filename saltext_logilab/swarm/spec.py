@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from saltext_logilab.errors import ConfigurationError
+from saltext_logilab.errors import ConfigurationError, UnavailableError
 from saltext_logilab.swarm import distributions, document, recipes
 from saltext_logilab.swarm.behaviour import (
     NOW,
@@ -31,6 +31,7 @@ from saltext_logilab.swarm.behaviour import (
 from saltext_logilab.swarm.distributions import Distribution
 from saltext_logilab.swarm.document import Fields, Node
 from saltext_logilab.swarm.recipes import Recipe
+from saltext_logilab.swarm.seats import parse_address
 
 KINDS = ("hot-hot", "failover")
 CONNECTIONS = ("pooled", "per-minion")
@@ -62,7 +63,7 @@ def read(node: Node, folder: Path) -> Spec:
     spec = Spec(
         groups=fields.need("groups", lambda one: tuple(_group(name, below, folder) for name, below in one.entries())),
         seed=fields.take("seed", lambda one: one.whole(-(2**63), 2**63), default.seed),
-        masters=fields.take("masters", _texts, default.masters),
+        masters=fields.take("masters", _masters, default.masters),
         kind=fields.take("type", lambda one: one.one_of(KINDS), default.kind),
         connections=fields.take("connections", lambda one: one.one_of(CONNECTIONS), default.connections),
         sockets=fields.take("sockets", lambda one: one.whole(1, 1000), default.sockets),
@@ -91,7 +92,7 @@ def _group(name: str, node: Node, folder: Path) -> Group:
     group = Group(
         name=name,
         count=fields.take("count", lambda one: one.whole(0, MOST), 1),
-        minion_id=fields.take("id", recipes.template, _default_id(name)),
+        minion_id=fields.take("id", recipes.template, _default_id(name, node)),
         own_keys=fields.take("key", lambda one: one.one_of(("shared", "own")), "shared") == "own",
         version=fields.take("salt", recipes.recipe, None),
         grains={**grains, **fields.take("grains", _recipes, {})},
@@ -114,12 +115,20 @@ def _group(name: str, node: Node, folder: Path) -> Group:
     return group
 
 
-def _default_id(name: str) -> recipes.Template:
-    return recipes.template(Node(f"{name}{{{{ index }}}}", "", 0, ""))
+def _default_id(name: str, node: Node) -> recipes.Template:
+    return recipes.template(Node(f"{name}{{{{ index }}}}", node.source, node.line, node.path))
 
 
-def _texts(node: Node) -> tuple[str, ...]:
-    return (node.text(),) if isinstance(node.content, str) else tuple(one.text() for one in node.items())
+def _masters(node: Node) -> tuple[str, ...]:
+    return tuple(_master(one) for one in ([node] if isinstance(node.content, str) else node.items()))
+
+
+def _master(node: Node) -> str:
+    try:
+        parse_address(node.text())
+    except ConfigurationError as err:
+        node.refuse(str(err), err)
+    return node.text()
 
 
 def _some_seconds(node: Node) -> float:
@@ -322,8 +331,8 @@ def _periodic(name: str, node: Node, *, beacon: bool) -> Periodic:
 def _recording(node: Node, folder: Path) -> tuple[Mapping[str, tuple[Recorded, ...]], Mapping[str, Recipe]]:
     try:
         fields = document.load(folder / node.text()).fields()
-    except ConfigurationError as err:
-        node.refuse(str(err))
+    except (ConfigurationError, UnavailableError) as err:
+        node.refuse(str(err), err)
     for key in ("minion", "salt"):
         fields.take(key, Node.text, "")
     answers: dict[str, tuple[Recorded, ...]] = {}

@@ -32,7 +32,7 @@ class PodmanHost:
         self.root = root
         configuration = root / "containers.conf"
         configuration.write_text(CONFIGURATION)
-        self._network = NetworkNamespace.create()
+        self.netns = NetworkNamespace.create()
         command = [
             *(program("env", "coreutils"), f"CONTAINERS_CONF={configuration}", program("podman", "podman")),
             *("--root", f"{root}/root", "--runroot", f"{root}/r", "--tmpdir", f"{root}/tmp"),
@@ -40,7 +40,7 @@ class PodmanHost:
             *("--network-config-dir", f"{root}/networks"),
             *("system", "service", "--time", "0", self.url),
         ]
-        self._daemon = Daemon("podman", self._network.command(*command), root)
+        self._daemon = Daemon("podman", self.netns.command(*command), root)
 
     @property
     def url(self) -> str:
@@ -70,7 +70,7 @@ class PodmanHost:
         self._daemon.end_owned()
         end([process for process in psutil.process_iter(["name", "cmdline"]) if self._is_monitor(process)])
         remove_tree(self.root)
-        self._network.delete()
+        self.netns.delete()
 
     def _is_monitor(self, process: psutil.Process) -> bool:
         """Whether a process is the monitor of an ended command, which stays for minutes, in no environment of ours."""

@@ -264,7 +264,8 @@ def free(
     """
     Say whether a host port is free for all addresses: no container, no process and no reservation has it.
 
-    Returns ``free`` and, when it is not, ``reason``. With ``container`` it is free for that one, which may hold it.
+    Returns ``free``, ``age`` and, when it is taken, ``reason``. With ``container`` it is free for that one, which may
+    hold it.
 
     port
         A host port, such as ``8080`` or ``53/udp``.
@@ -283,10 +284,10 @@ def free(
         salt web1 docker_ports.free 8080 container=web
     """
     with _errors():
-        wanted = host.key("-", port, protocol)
+        wanted, at = host.key("-", port, protocol), time.time()
         with host.reservations(_settings()) as held:
             reason = held.why_taken(wanted.protocol, wanted.container_port, container or "", container_port)
-        return {"free": not reason, **({"reason": reason} if reason else {})}
+        return {"free": not reason, "age": round(time.time() - at, 3), **({"reason": reason} if reason else {})}
 
 
 def audit() -> dict[str, Any]:

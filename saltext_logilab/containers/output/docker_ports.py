@@ -17,7 +17,7 @@ def output(data: Any, **_kwargs: Any) -> str:
         return str(data)
     lines = [formats.table(data["ports"])] if data["ports"] else ["no port is published"]
     lines += [
-        f"PROBLEM: {minion}: {problem}"
+        formats.printable(f"PROBLEM: {minion}: {problem}")
         for minion, told in sorted(data.get("minions", {}).items())
         for problem in told["problems"]
     ]

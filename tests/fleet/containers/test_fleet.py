@@ -35,13 +35,16 @@ def options(host: DockerHost, **more: Any) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def lab(make_module_lab: LabFactory, docker_host: DockerHost) -> Lab:
+def lab(make_module_lab: LabFactory, docker_host: DockerHost, tmp_path_factory: pytest.TempPathFactory) -> Lab:
     """
-    Two masters and a minion whose engine follows :func:`docker_host`.
+    Two masters and a minion whose engine follows :func:`docker_host`, and whose pillar declares a container's port.
 
     They share no minion data: each has what the minion tells it, and keeps what is known of a minion without a key.
     """
-    alone = {"logilab": {"masters": {"data": []}}}
+    pillar = tmp_path_factory.mktemp("pillar")
+    (pillar / "top.sls").write_text("base: {'*': [ports]}")
+    (pillar / "ports.sls").write_text("logilab: {containers: {declared: {declared: ['127.0.0.1:25385:80']}}}")
+    alone = {"logilab": {"masters": {"data": []}}, "pillar_roots": {"base": [str(pillar)]}}
     minion = options(docker_host)
     made = make_module_lab(masters=MASTERS, minions=("m1",), minion_options=minion, master_options=alone)
     accept_all(made)
@@ -132,7 +135,7 @@ def test_older_versions_of_salt(
 
 def test_audit_proven_by_another_minion(make_lab: LabFactory, connected_docker_host: DockerHost) -> None:
     """What answers another minion is reached, docker-proxy's accept is not; the master keeps a registry of its own."""
-    follow = options(connected_docker_host)
+    follow = options(connected_docker_host, allow_tgt="m1")
     made = make_lab(masters=("paris",), minions=("m1", "m2"), minion_options=follow, master_options=follow)
     accept_all(made)
     address = connected_docker_host.network.gateway
@@ -143,6 +146,9 @@ def test_audit_proven_by_another_minion(make_lab: LabFactory, connected_docker_h
                 connected_docker_host.busybox, command, name=name, ports=ports, detach=True, stop_signal="KILL"
             )
         wait_until(lambda: len(known(made, "paris")) == 12, PATIENCE, "both tables")
+        get = ("salt", "-t", "30", "m*", "mine.get", "m*", "docker_ports", "--out", "json", "--static")
+        mine = json.loads(made.run("paris", *get).stdout)
+        assert (set(mine["m1"]), mine["m2"]) == ({"m1", "m2"}, {})  # as allow_tgt says
         rows = ask(made, "paris", "audit", "prover=m2")["ports"]
         told = {(row["minion"], row["container"], row["container_port"]): row["reached"] for row in rows}
         assert told == {
@@ -162,6 +168,28 @@ def test_audit_proven_by_another_minion(make_lab: LabFactory, connected_docker_h
         assert "the minion 'nobody' has not proven anything: it does not answer" in absent.stdout
     finally:
         connected_docker_host.remove_containers()
+
+
+def test_what_differs_and_what_is_ambiguous(lab: Lab, run_container: Callable[..., Any]) -> None:
+    """Declared ports that are missing, real ones that nobody declared, one port with two containers: exit code 1."""
+    away = {"minions": {"m1": {"declared": {"missing": ["127.0.0.1:25385:80/tcp"], "undeclared": []}}}, "retcode": 1}
+    wait_until(lambda: not known(lab, "paris"), PATIENCE, "no port")
+    assert ask(lab, "paris", "diff") == away
+    run_container("declared", {"80/tcp": ("127.0.0.1", 25385)})
+    wait_until(lambda: known(lab, "paris", 25385), PATIENCE, "the declared port")
+    assert ask(lab, "paris", "diff") == {"minions": {}}
+    assert ask(lab, "paris", "conflicts") == {"conflicts": []}
+    run_container("second", {"80/tcp": ("127.0.0.2", 25385)})
+    wait_until(lambda: len(known(lab, "paris", 25385)) == 2, PATIENCE, "both")
+    told = ask(lab, "paris", "diff")["minions"]["m1"]
+    assert told == {"second": {"missing": [], "undeclared": ["127.0.0.2:25385->80/tcp"]}}
+    (found,) = ask(lab, "paris", "conflicts")["conflicts"]
+    assert (found["minion"], found["conflict"], {one["container"] for one in found["ports"]}) == (
+        "m1",
+        "several containers",
+        {"declared", "second"},
+    )
+    assert lab.run("paris", "salt-run", "docker_ports.conflicts").returncode == 1
 
 
 def test_one_owner(lab: Lab) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from saltext_logilab.containers import boot
+from saltext_logilab.containers import boot, filters
 from tests.support.docker import DockerHost
 from tests.support.neighbours import FAR, HOST, NEAR, Neighbour, neighbour_of
 from tests.support.processes import run
@@ -300,6 +300,29 @@ def start(host: DockerHost, command: str) -> None:
     except RuntimeError:
         if not command.startswith("-"):
             raise
+
+
+def test_a_protocol_that_the_kernel_may_lack(states: Any, docker_host: DockerHost) -> None:
+    """The rules for SCTP can be made where it cannot be spoken, and a second run finds them as they should be."""
+    assert states.filtered(name="99/sctp").result is True
+    assert any("-p sctp" in line and "--ctorigdstport 99" in line for line in rules(docker_host))
+    again = states.filtered(name="99/sctp")
+    assert (again.result, again.changes) == (True, {})
+
+
+def test_killed_in_the_middle(states: Any, docker_host: DockerHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the rules of a run say that was killed behind them is not forgotten by the next one for another port."""
+
+    def killed(*_arguments: Any) -> dict[str, Any]:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(filters, "_at_boot", killed)
+        with pytest.raises(KeyboardInterrupt):
+            states.filtered(name="25489")
+    assert states.filtered(name="25490").result is True
+    told = "\n".join(rules(docker_host))
+    assert ("--ctorigdstport 25489" in told, "--ctorigdstport 25490" in told) == (True, True)
 
 
 def test_what_cannot_be_covered(

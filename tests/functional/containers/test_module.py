@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +18,18 @@ import pytest
 from docker.errors import APIError
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 
-from saltext_logilab.containers import settings
+from saltext_logilab.containers import host, settings
+from saltext_logilab.containers.selection import Criteria
+from saltext_logilab.errors import UnavailableError
 from tests.functional.containers.test_watch import SLEEP
 from tests.support.docker import DockerHost
+from tests.support.relays import Relay
 from tests.support.waiting import wait_until
 from tests.support.watching import PATIENCE, Watched
 
 Modules = Any
 POOLS = {"default": {"static": "20000-20009", "dynamic": "20010-20029"}, "tiny": {"dynamic": "20100-20101"}}
+NOBODY = 65534
 SECRET = "correct horse battery staple"
 DHCP = ["sh", "-c", "echo interface eth0 >/tmp/c; echo pidfile /tmp/p >>/tmp/c; exec busybox udhcpd -f /tmp/c"]
 SERVE = ["sh", "-c", "sleep 1; echo served >/www/it; exec httpd -f -p 80 -h /www"]
@@ -33,9 +39,9 @@ SERVE = ["sh", "-c", "sleep 1; echo served >/www/it; exec httpd -f -p 80 -h /www
 def new_modules(new_loaders: Callable[..., Any], module_state: Path) -> Callable[..., Any]:
     """Return a maker of the execution modules for ``daemons``."""
 
-    def make(daemons: dict[str, str], **more: Any) -> Any:
-        area = {"daemons": daemons, "pools": POOLS, **more}
-        return new_loaders({"logilab": {"state_dir": str(module_state), "containers": area}}).modules
+    def make(daemons: dict[str, str], state: Path = module_state) -> Any:
+        area = {"daemons": daemons, "pools": POOLS}
+        return new_loaders({"logilab": {"state_dir": str(state), "containers": area}}).modules
 
     return make
 
@@ -110,6 +116,22 @@ def test_with_the_engine_no_listing_is_made(
     assert (status["ok"], status["engine"], status["daemons"]["docker"]["state"]) == (True, "running", "connected")
 
 
+def test_declared_and_real(modules: Modules, run_container: Callable[..., Any]) -> None:
+    """What is missing and what nobody has declared, by container; a malformed declaration is a sentence."""
+    run_container("web", {"80/tcp": 25193, "53/udp": ("127.0.0.1", 25194)})
+    declared = {"web": ["25193:80", "127.0.0.1:25194:53/udp"]}
+    told = modules.docker_ports.diff(declared)
+    assert (told["ok"], told["containers"], 0 <= told["age"] < 10) == (True, {}, True)
+    told = modules.docker_ports.diff({"web": ["25193:80"], "db": ["[::1]:5432:5432"]})
+    assert told["ok"] is False
+    assert told["containers"] == {
+        "web": {"missing": [], "undeclared": ["127.0.0.1:25194->53/udp"]},
+        "db": {"missing": ["[::1]:5432:5432/tcp"], "undeclared": []},
+    }
+    with pytest.raises(SaltInvocationError, match="'70000' in '70000:80' is no port"):
+        modules.docker_ports.diff({"web": ["70000:80"]})
+
+
 def test_real_listeners_of_shared_networks(modules: Modules, run_container: Callable[..., Any]) -> None:
     """Host network: what really listens; a container's network: what listens behind that one's published port."""
     run_container("hosted", command=["httpd", "-f", "-p", "25182"], network_mode="host")
@@ -124,6 +146,12 @@ def test_real_listeners_of_shared_networks(modules: Modules, run_container: Call
 
     wanted = {("hosted", 25182, 25182), ("guest", 25183, 80)}
     wait_until(lambda: listeners() == wanted, PATIENCE, "listeners")
+    assert modules.docker_ports.wait("hosted", 25182, timeout=0) is True
+    assert modules.docker_ports.wait("guest", 80, timeout=0) is True
+    assert modules.docker_ports.wait("guest", 81, timeout=0) is False
+    told = {name: modules.docker_ports.container(name) for name in ("hosted", "guest")}
+    assert {(one["host_port"], one["origin"]) for one in told["hosted"]["ports"]} == {(25182, "listener")}
+    assert {(one["host_port"], one["origin"]) for one in told["guest"]["ports"]} == {(25183, "listener")}
 
 
 def test_wait_for_more_than_the_proxy(modules: Modules, run_container: Callable[..., Any]) -> None:
@@ -263,6 +291,44 @@ def test_a_daemon_that_cannot_be_reached(new_modules: Callable[..., Any], module
             modules.docker_ports.container("web")
     assert modules.docker_ports.reserve("web", 80)["changed"] is True
     assert modules.docker_ports.status()["ok"] is False
+
+
+def become_nobody() -> None:
+    """Give up all rights of this process."""
+    os.setgroups([])
+    os.setgid(NOBODY)
+    os.setuid(NOBODY)
+
+
+def asked(url: str, folder: str) -> str:
+    """Return what the area says when it asks the daemon at ``url``."""
+    opts = {"logilab": {"state_dir": folder, "containers": {"daemons": {"docker": url}}}}
+    try:
+        return str(host.find(settings.read(opts), Criteria()))
+    except UnavailableError as err:
+        return str(err)
+
+
+def test_an_ordinary_user(docker_host: DockerHost, tcp_relay: Callable[..., Relay], tmp_path: Path) -> None:
+    """Without the right to the socket a sentence says so; who may ask the Engine needs no right to the registry."""
+    relay = tcp_relay(docker_host.socket)
+    closed = str(tmp_path / "closed")
+    with get_context("fork").Pool(1, become_nobody) as processes:  # its Python need not be in that user's reach
+        refused = processes.apply(asked, (docker_host.url, closed))
+        listed = processes.apply(asked, (f"tcp://127.0.0.1:{relay.port}", closed))
+    assert refused == f"the daemon {docker_host.url} cannot be reached: Permission denied"
+    assert "'source': 'listing'" in listed
+
+
+def test_a_registry_that_is_damaged(new_modules: Callable[..., Any], docker_host: DockerHost, tmp_path: Path) -> None:
+    """The ports are told all the same, and what keeps things for ever says what is wrong with the file."""
+    modules = new_modules({"docker": docker_host.url}, state=tmp_path)
+    (tmp_path / "containers").mkdir()
+    (tmp_path / "containers/ports.db").write_bytes(b"no database" * 100)
+    assert modules.docker_ports.list()["daemons"]["docker"]["source"] == "listing"
+    for function in ("status", "history", "reservations"):
+        with pytest.raises(CommandExecutionError, match=r"the registry .*ports\.db cannot be used"):
+            getattr(modules.docker_ports, function)()
 
 
 def test_a_wrong_url_is_told_with_its_path(new_modules: Callable[..., Any]) -> None:

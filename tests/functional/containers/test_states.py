@@ -85,16 +85,25 @@ def test_available_before_a_container_is_replaced(states: Any, run_container: Ca
 
 def test_published_as_specified(states: Any, run_container: Callable[..., Any]) -> None:
     """Addresses of both families, any port, a range, UDP; what lacks and what is too much is named."""
-    run_container("web", {"80/tcp": 25282, "443/tcp": ("127.0.0.1", None), "53/udp": ("127.0.0.1", 25283)})
-    good = ["25282:80", "127.0.0.1::443", "127.0.0.1:25280-25290:53/udp"]
+    ports = {"80/tcp": 25282, "443/tcp": [("127.0.0.1", None), ("::1", 25443)], "53/udp": ("127.0.0.1", 25283)}
+    run_container("web", {**ports, "8000/udp": 25800, "8001/udp": 25801})
+    good = [
+        "25282:80",
+        "127.0.0.1::443",
+        "[::1]:25443:443",
+        "25800-25801:8000-8001/udp",
+        "127.0.0.1:25280-25290:53/udp",
+    ]
     assert states.published(name="web", ports=good, exact=True).result is True
     lacking = states.published(name="web", ports=["25299:80"])
     assert (lacking.result, lacking.changes) == (False, {})
     assert "it does not publish 25299:80/tcp" in lacking.comment
     assert (
-        "it also publishes 127.0.0.1:25283->53/udp" in states.published(name="web", ports=good[:2], exact=True).comment
+        "it also publishes 127.0.0.1:25283->53/udp" in states.published(name="web", ports=good[:4], exact=True).comment
     )
     assert states.published(name="nobody", ports=["80"]).result is False
+    trial = states.published(name="nobody", ports=["80"], test=True)
+    assert (trial.result, trial.comment) == (None, "nobody: it does not publish 80/tcp, as yet")
     assert "runs backwards" in states.published(name="web", ports=["25290-25280:80"]).comment
 
 

@@ -1,11 +1,13 @@
 """The pytest fixture, beside the daemons of pytest-salt-factories; run for each version of Salt."""
 
 import asyncio
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from saltext_logilab.swarm import spec
+from saltext_logilab.swarm import pytest_plugin, spec
 from saltext_logilab.swarm.swarm import Swarm
 
 pytestmark = pytest.mark.matrix
@@ -32,13 +34,24 @@ def test_own_keys_mine_pillar_and_restart_of_the_protocol(master: Any, salt_run_
     assert mined == {one: one for one in swarm.ids}
 
 
+def test_hundreds_come_at_once_and_leave_no_key(master: Any, salt_cli: Any) -> None:
+    """A master of pytest-salt-factories accepts a key a second; these come with their minions, and go with them."""
+    keys = Path(master.config["pki_dir"]) / "minions"
+    before = sorted(path.name for path in keys.iterdir())
+    with ExitStack() as stack:
+        swarm = pytest_plugin._make(stack)(master, 200, id="many{{ index }}")
+        assert len(salt_cli.run("test.ping", minion_tgt="many*").data) == 200
+        assert (swarm.counts.refusals, swarm.counts.lost) == (0, 0)
+    assert sorted(path.name for path in keys.iterdir()) == before
+
+
 def test_a_swarm_is_an_async_context_manager(master: Any, salt_cli: Any) -> None:
     """A program that is asynchronous uses the swarm itself."""
 
     async def main() -> dict[str, Any]:
         made = spec.from_data({"groups": {"direct": {"count": 5}}})
         async with Swarm(made, [f"127.0.0.1:{master.config['ret_port']}"]) as swarm:
-            await swarm.ready()
+            await swarm.ready(180)  # each key is accepted by a salt-key
             done = await asyncio.to_thread(salt_cli.run, "test.ping", minion_tgt="direct*")
             assert swarm.counts.answered == 5
             return dict(done.data)

@@ -117,6 +117,16 @@ def test_reasons():
     assert (one["exposure"], one["why"]) == ("local", "bound to 0.0.0.0; FORWARD lets in 10.0.0.0/8 alone")
 
 
+def test_what_shares_a_containers_network_is_reached_as_its_port_is():
+    """By the DNAT of the published port; what listens on the host's own network comes through INPUT."""
+    scene = reach.Scene({4: parse([*HEAD, *JUMP, BY_PUBLISHED], NAT), 6: Firewall()})
+    guest, hosted = ({**ROW, "container": name, "origin": "listener"} for name in ("guest", "hosted"))
+    both = reach.ports([ROW, guest], scene)
+    assert [one["exposure"] for one in both] == ["filtered", "filtered"]
+    (alone,) = reach.ports([hosted], scene)
+    assert alone["exposure"] == "public"
+
+
 def test_networks_past_the_host():
     """A container on a macvlan network has no interface here: it is named; one that has stopped is not."""
     found = networks.of(

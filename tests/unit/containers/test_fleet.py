@@ -127,3 +127,37 @@ def test_bad_targets(targets):
     """One sentence, and nothing is tried."""
     with pytest.raises(ConfigurationError):
         proof.reached(targets)
+
+
+EVIL = "fe80::1%x check\n    server evil 6.6.6.6:80"
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        ("host_ip", EVIL),
+        ("host_ip", "fe80::1%eth0"),
+        ("protocol", "tcp\nevil"),
+        ("origin", "published\n"),
+        ("host_port", 0),
+        ("host_port", 70000),
+        ("host_port", "80 evil"),
+        ("container_port", -1),
+    ],
+)
+def test_a_value_that_would_break_a_file_is_no_row(place, value):
+    """An address, a port, a protocol of a minion's table goes into files of others as it is: it has to be one."""
+    bad = table(container())
+    at, words = compact.PORT.index(place), bad["words"]
+    if isinstance(value, str) and place not in ("host_port", "container_port"):
+        words.append(value)
+        value = len(words) - 1
+    for port in bad["p"]:
+        port[at] = value
+    assert list(fleet.rows([entry(bad)], ANY, 1000.0)) == []
+
+
+def test_an_address_of_a_host_that_would_break_a_file_is_none():
+    """The host is then as one whose address nobody knows."""
+    (row, _) = fleet.rows([entry({**table(container()), "address": EVIL})], ANY, 1000.0)
+    assert row["address"] == ""

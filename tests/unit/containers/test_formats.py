@@ -77,13 +77,29 @@ def test_hosts():
     )
 
 
-@pytest.mark.parametrize("form", ["haproxy", "nginx", "hosts"])
+@pytest.mark.parametrize("form", ["haproxy", "nginx"])
 @pytest.mark.parametrize("name", ["a b", "a\nserver evil 1.2.3.4:1", "a;b", "a{b", "#a", ""])
 def test_a_name_that_would_break_a_file(form, name):
     """It is refused with the name, never written."""
     with pytest.raises(ConfigurationError) as told:
         formats.render([row(container=name)], form)
     assert repr(name) in str(told.value)
+
+
+@pytest.mark.parametrize("name", ["a b", "a\n6.6.6.6\tevil", "a..b", "x_", "#a", "", "localhost", "a" * 64])
+def test_what_is_no_host_name_stands_in_a_comment(name):
+    """One container never keeps the others out of the file, nor takes the name of the host itself."""
+    lines = formats.hosts([row(container=name), row(container="web")]).splitlines()
+    assert lines[0] == "127.0.0.1\tweb"
+    assert [line[:15] for line in lines[1:]] == ["# no host name:"]
+
+
+@pytest.mark.parametrize("label", ["a b", "x\n    server evil 6.6.6.6:80", "{", "ä"])
+def test_a_label_that_would_break_a_file(label):
+    """The container then stands under its own name."""
+    for labels in ({"service": label, "project": "shop"}, {"service": "api", "project": label}):
+        assert formats.haproxy([row(**labels)]).startswith("backend web-80\n    server web-8080 ")
+        assert formats.nginx([row(**labels)]).startswith("upstream web-80 {\n    server 127.0.0.1:8080;")
 
 
 @given(st.text(max_size=20), st.text(max_size=20))
@@ -111,6 +127,14 @@ def test_the_table():
     assert lines[1].split()[:6] == ["m1", "8080", "0.0.0.0", "tcp", "web:80", "nginx:1"]
     assert "running (healthy)" in lines[1]
     assert "orphaned" in lines[2]
+
+
+@given(st.text(max_size=20))
+def test_no_text_breaks_a_line_of_the_table(text):
+    """What a minion says of itself goes to a terminal: no line end, no escape sequence comes with it."""
+    shown = formats.table([row(minion="m1", image=text, container=text, health=text)])
+    assert len(shown.split("\n")) == 2
+    assert all(line.isprintable() for line in shown.split("\n"))
 
 
 def test_an_unknown_format():

@@ -27,7 +27,6 @@ def test_an_exited_container_publishes_nothing():
     """After a crash of the daemon it still claims its ports."""
     (found,) = listing.containers([entry(State="exited")])
     assert found.ports == ()
-    assert listing.claims([entry(State="exited")]) == {("tcp", 8080): "web", ("tcp", 8081): "web"}
 
 
 def test_a_container_that_never_started_is_none():
@@ -42,6 +41,13 @@ def test_only_allowed_labels_are_kept():
     assert (found.project, found.service, found.labels) == ("shop", "web", (("team", "a"),))
 
 
+def test_a_label_is_cut():
+    """Who makes an image may write a book into it; it does not go to the masters."""
+    told = {"com.docker.compose.project": "p" * 9999, "com.docker.compose.service": None, "team": "t" * 9999}
+    (found,) = listing.containers([entry(Labels=told)], ["team"])
+    assert (len(found.project), found.service, len(dict(found.labels)["team"])) == (255, "", 255)
+
+
 def test_health_is_read_out_of_the_status():
     """The listing has it nowhere else."""
     texts = {"Up 2 minutes (healthy)": "healthy", "Up 1 second (health: starting)": "starting", "Up (Paused)": ""}
@@ -51,6 +57,19 @@ def test_health_is_read_out_of_the_status():
 def test_the_own_name_among_links():
     """A link adds a name with the other container's before it."""
     assert listing.name(["/other/alias", "/web"]) == "web"
+
+
+def test_whose_address_is_its_own():
+    """Podman shows a container in the network of another one with that one's address, and no network mode at all."""
+
+    def one(identity, *addresses):
+        networks = {f"net{number}": {"IPAddress": address} for number, address in enumerate(addresses)}
+        return entry(Id=identity, NetworkSettings={"Networks": networks or None})
+
+    listed = [one("web", "10.0.0.2"), one("guest", "10.0.0.2"), one("db", "10.0.0.3"), one("host"), one("off", "")]
+    assert listing.with_own_network(listed) == {"db"}
+    assert listing.network_mode(entry()) == ""
+    assert listing.network_mode(entry(HostConfig={"NetworkMode": "host"})) == "host"
 
 
 def test_events_without_secrets():

@@ -102,7 +102,8 @@ def test_grains_are_made_when_asked_for(tmp_path: Path) -> None:
         ("groups:\n  web:\n    mine: {interval: 0, functions: {}}\n", 3, "more than 0 seconds"),
         ("groups:\n  web:\n    flapping: {windows: [{at: 1, down: 9}, {at: 2, down: 1}]}\n", 3, "overlaps"),
         ("groups:\n  web:\n    flapping: {windows: [{at: 1, down: 9}], repeat: 5}\n", 3, "ends after"),
-        ("groups:\n  web:\n    recorded: nowhere.yaml\n", 3, ""),
+        ("groups:\n  web:\n    recorded: nowhere.yaml\n", 3, "cannot be read"),
+        ("masters:\n- 127.0.0.1\n- a b\ngroups: {web: {}}\n", 3, "'a b' is no master's address"),
         ("groups:\n  web: {}\n  web: {}\n", 3, "'web' stands twice"),
         ("groups:\n  web: 3\n", 2, "must be a mapping"),
         ("groups: {}\n", 1, "one at least"),
@@ -120,8 +121,26 @@ def test_a_wrong_specification_is_refused_with_its_line(tmp_path: Path, text: st
     with pytest.raises((ConfigurationError, UnavailableError)) as caught:
         load(tmp_path, text)
     assert said in str(caught.value)
-    if said:
-        assert f"swarm.yaml:{line}: " in str(caught.value)
+    assert f"swarm.yaml:{line}: " in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("group", "line", "said"),
+    [
+        ("count: 2\n    id: same", 4, "groups:web:id: the id 'same' stands twice (also in web)"),
+        ("id: a/b", 3, "groups:web:id: 'a/b' is no minion id"),
+        ("id: '{{ nothing }}'", 3, "groups:web:id: the template '{{ nothing }}' cannot be rendered"),
+        ("grains:\n      a: {b: '{{ id.nothing }}'}", 4, "groups:web:grains:a:b: the template"),
+        ("pillar:\n      a: ['{{ index / 0 }}']", 4, "groups:web:pillar:a[0]: the template"),
+        ("events: {tag: {interval: 1s, data: {a: '{{ nothing }}'}}}", 3, "groups:web:events:tag:data:a: the template"),
+    ],
+)
+def test_what_only_a_rehearsal_shows_is_refused_with_its_line(tmp_path: Path, group: str, line: int, said: str) -> None:
+    """Impossible ids and templates that cannot be rendered, too: before anything starts."""
+    made = load(tmp_path, f"groups:\n  web:\n    {group}\n")
+    with pytest.raises(ConfigurationError) as caught:
+        minions.rehearse(minions.cast(made))
+    assert f"swarm.yaml:{line}: {said}" in str(caught.value)
 
 
 @pytest.mark.parametrize(
