@@ -19,6 +19,11 @@ from saltext_logilab.masters.data.ledger import FILE, open_ledger
 from saltext_logilab.masters.data.sharing import Sharing
 from saltext_logilab.masters.files.desk import Desk as FileDesk
 from saltext_logilab.masters.files.fleet import Fleet as FileFleet
+from saltext_logilab.masters.files.hold import Watch
+from saltext_logilab.masters.files.manifest import Manifest
+from saltext_logilab.masters.files.offer import Offer
+from saltext_logilab.masters.files.pull import Puller
+from saltext_logilab.masters.files.stage import finish
 from saltext_logilab.masters.guard import forever
 from saltext_logilab.masters.jobs.desk import Desk
 from saltext_logilab.masters.jobs.fleet import Fleet
@@ -59,6 +64,7 @@ class Member:
         self._about = {"name": settings.name, **surroundings.versions}
         self.membership = Membership(settings, journal, surroundings.master_key, self._held, self._group_changed)
         desk, file_desk = Desk(surroundings.jobs), FileDesk(surroundings.files)
+        offer = Offer(surroundings.files, settings.pull, journal.identity, lambda: journal.founder)
         answers = {
             "leave": self.membership.endorse_leave,
             "keys": lambda _public, _about: store.waiting(KEYS_SHOWN),
@@ -68,11 +74,20 @@ class Member:
             "files": file_desk.digests,
             "paths": file_desk.paths,
             "refresh": file_desk.refresh,
+            "manifest": offer.manifest,
+            "entries": offer.entries,
+            "pieces": offer.pieces,
         }
         hooks = Hooks(self._arrived, self._news.set, self.membership.admit, answers)
         self._peers = Peers(settings, journal, self._about, hooks)
         fleet = Fleet(settings.name, desk, self._peers)
         files = FileFleet(settings.name, file_desk, self._peers)
+        self._puller = Puller(
+            settings.folder, settings.pull, surroundings.files, self._peers, self._expected, self._pulled
+        )
+        self._watch = Watch(
+            settings.name, settings.folder, settings.hold, file_desk, self._peers, surroundings.tell, self._news.set
+        )
         self._rounds = Rounds(journal, store, surroundings, self._peers, self._news.set)
         self._sharing = self._share(surroundings.data, settings.data)
         if self._sharing:
@@ -93,6 +108,11 @@ class Member:
             "files": files.files,
             "refresh": files.refresh,
             "data": self._data,
+            "pull": self._puller.start,
+            "pulling": self._puller.progress,
+            "stop_pull": self._puller.stop,
+            "undo_pull": self._puller.undo,
+            "release": self._watch.release,
         }
         self._gone = self._evicted()
 
@@ -107,6 +127,7 @@ class Member:
             self._peers.run(),
             self._begin_rounds(),
             *([self._sharing.run()] if self._sharing else ()),
+            *([forever(self._watch.run, self._mute)] if self._watch.is_due else ()),
             forever(self._keep_health, self._mute),
             forever(lambda: control.serve(self._folder, self._commands), self._mute),
         )
@@ -123,6 +144,10 @@ class Member:
             await asyncio.gather(work, return_exceptions=True)
 
     async def _begin_rounds(self) -> None:
+        try:
+            await asyncio.to_thread(finish, self._folder)  # a pull that was cut off while it exchanged roots
+        except UnavailableError as err:
+            self._rounds.errors["pull"] = str(err)
         await self._peers.first_contact()  # a journal that was set back learns so before it makes records
         self.membership.keep_address()
         await self._rounds.run()
@@ -171,6 +196,16 @@ class Member:
     def _held(self) -> dict[str, tuple[str, str]]:
         shown = {minion: decided(held) for minion, held in self._store.scan()}
         return {minion: (one[0].value, one[1].fingerprint) for minion, one in shown.items() if one}
+
+    def _expected(self, short: bytes, nonce: bytes) -> Manifest:
+        journal = self._journal
+        source = journal.group().members[short].public
+        return Manifest(journal.founder, source, journal.identity.public, nonce, 0, {})
+
+    def _pulled(self, about: dict[str, Any]) -> None:
+        self._surroundings.tell("pulled", about)
+        self._watch.look_soon()
+        self._news.set()
 
     # -- commands ------------------------------------------------------------------------------------------------------
 
@@ -252,6 +287,7 @@ class Member:
     def _health(self) -> dict[str, Any]:
         data = self._sharing.errors if self._sharing else {}
         own = [*self._rounds.errors.values(), *data.values(), self._peers.error, self._rounds.caution.sentence()]
+        own.append(self._watch.sentence())
         return {
             "pid": os.getpid(),
             "salt": self._about["salt"],
@@ -262,5 +298,6 @@ class Member:
             "waiting": len(self._rounds.unapplied),
             "held": len(self._rounds.caution.absent | self._rounds.caution.unknown),
             "master_key": self._about.get("master_key", ""),
+            "pull": self._puller.shown(),
             "peers": {state.member.fingerprint: state.facts(self._journal) for state in self._peers.states.values()},
         }

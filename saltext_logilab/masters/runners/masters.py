@@ -19,10 +19,11 @@ from typing import TYPE_CHECKING, Any
 
 import salt.payload
 
-from saltext_logilab.errors import ConfigurationError, LogilabError, UnavailableError
+from saltext_logilab.errors import ConfigurationError, LogilabError, RefusedError, UnavailableError
 from saltext_logilab.masters import control, invites, views
 from saltext_logilab.masters import settings as masters_settings
 from saltext_logilab.masters import status as masters_status
+from saltext_logilab.masters.files import follow
 from saltext_logilab.masters.jobcache import MasterJobs
 from saltext_logilab.masters.jobs import fleet
 from saltext_logilab.masters.jobs.desk import Desk
@@ -415,6 +416,59 @@ def refresh() -> dict[str, Any]:
         return {**found, **({} if set(found.values()) == {True} else {"retcode": 1})}
 
     done: dict[str, Any] = _told(refreshed)
+    return done
+
+
+def pull(member: str = "", dry_run: bool = False, stop: bool = False, undo: bool = False) -> dict[str, Any]:
+    """
+    Let what ``member`` serves take the place of this master's ``file_roots`` and ``pillar_roots``.
+
+    The other master has to offer it (``pull: {offer: [files, pillar]}``), and this one to take it (``take``). Every
+    root is replaced as a whole, in one step, when all of it is here and is what was signed; what was served before is
+    kept until the next pull, and ``undo`` puts it back. A symbolic link comes as what it leads to. What was cut off
+    goes on with the next pull; ``stop`` ends one that is at work. ``dry_run`` changes nothing.
+
+    Returns ``member`` and ``trees``: by name (``files base``, ``pillar base``; further roots of an environment as
+    ``files base 2``) the ``root`` here and whether it was the ``same``; else the paths to ``add``, ``change`` and
+    ``remove``, the ``bytes`` to fetch, how many symbolic ``links`` here give way to files, and why it would be
+    ``refused``. ``left_out`` names what is not pulled. Or ``error``, with exit code 1.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run masters.pull paris dry_run=True
+        salt-run masters.pull paris
+        salt-run masters.pull undo=True
+    """
+
+    def work() -> dict[str, Any]:
+        if stop:
+            return {"stopped": _call("stop_pull")}
+        if undo:
+            return {"undone": _call("undo_pull")}
+        if not member:
+            raise RefusedError("pull from which member? (salt-run masters.members)")
+        return follow.pull(_call, str(member), bool(dry_run))
+
+    done: dict[str, Any] = _told(work)
+    return done
+
+
+def release() -> dict[str, Any]:
+    """
+    End the hold of this master, which is behind the reference member of its group.
+
+    It does not begin again before the reference serves something else. Returns ``released``; or ``error``, with exit
+    code 1.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run masters.release
+    """
+    done: dict[str, Any] = _told(lambda: _call("release"))
     return done
 
 
