@@ -50,7 +50,7 @@ class Exchange:
     """
     One link at work.
 
-    :param changed: called with the subjects that received records have changed.
+    :param changed: called with the subjects that received records have changed, and when all of the other side is here.
     :param heard: called after each ``have`` of the other side.
     :param answers: what answers which question.
     :param heartbeat: after so many seconds of silence it says that it is there.
@@ -218,7 +218,9 @@ class Exchange:
         self.theirs = theirs
         anew, self._number = number != self._number, number  # another journal: what was sent to the old one is lost
         self._cursor = join({} if self._is_to_repeat(members) or anew else self._cursor, theirs)
-        self.complete = self.complete or covers(self.journal.frontier(), theirs)
+        if not self.complete and covers(self.journal.frontier(), theirs):
+            self.complete = True
+            self.changed(set())  # who has waited for that need not wait for a record
         self._compare(digest)
         self.heard()
         self._wake.set()
@@ -255,9 +257,9 @@ class Exchange:
         changed = self.journal.merge([*about_members, *received], reached, repair=self.differs)
         self._cursor = join(self._cursor, reached)
         self._acknowledge = self._acknowledge or through is not None
-        self.complete = self.complete or whole
+        is_news, self.complete = whole and not self.complete, self.complete or whole
         self._wake.set()
-        if changed:
+        if changed or is_news:
             self.changed(changed)
 
     def _on_introduced(self, pairs: list[Any]) -> None:

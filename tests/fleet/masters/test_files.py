@@ -19,14 +19,14 @@ def files(lab: Lab, master: str) -> tuple[int, Any]:
     return done.returncode, json.loads(done.stdout)
 
 
-def configure(lab: Lab, master: str, change: Callable[[Any], object]) -> None:
-    """Have ``change`` change the configuration of ``master``, and start it anew."""
-    lab.kill(master)
-    path = lab.folder / master / "etc" / "master"
+def configure(lab: Lab, member: str, change: Callable[[Any], object], role: str = "master") -> None:
+    """Have ``change`` change the configuration of ``member``, and start it anew."""
+    lab.kill(member)
+    path = lab.folder / member / "etc" / role
     config = yaml.safe_load(path.read_text())
     change(config)
     path.write_text(json.dumps(config))
-    lab.start(master)
+    lab.start(member)
 
 
 def test_files_that_differ_are_named(make_lab: LabFactory) -> None:

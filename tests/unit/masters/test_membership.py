@@ -10,9 +10,10 @@ import pytest
 
 from saltext_logilab.errors import ConfigurationError, RefusedError
 from saltext_logilab.masters import invites, membership, status
+from saltext_logilab.masters.journal import FRESH
 from saltext_logilab.masters.keydirs import KeyDirectories
 from tests.support.minion_keys import KEYS
-from tests.unit.masters.test_members import Site, play, until
+from tests.unit.masters.test_members import Site, be_one_group, play, until
 
 
 def apart(folder, story, names=("paris", "nantes")):
@@ -418,3 +419,37 @@ def test_an_invite_names_no_secret_in_what_it_returns():
     assert membership.INVITE_TIME <= 3600
     assert invites.parse(invite.encode()) == invite
     assert invite.secret not in invite.encode()
+
+
+def test_the_invites_of_an_evicted_member_are_void(tmp_path):
+    """Who is let in by one that did not know of its eviction is no member to the others, and decides nothing there."""
+
+    async def run():
+        paris, nantes, lyon = sites = [Site(tmp_path, name) for name in ("paris", "nantes", "lyon")]
+        be_one_group([paris, nantes])
+        for site in sites:
+            site.start()
+            await until((site.state / "control").exists, f"{site.name} listens to its operator")
+        await until(lambda: nantes.peer(paris).get("connected"), "connected")
+        text = await nantes.ask("invite")
+        await nantes.kill()
+        await paris.ask("evict", name="nantes", actor="root")
+        await paris.kill()
+        nantes.start()
+        await until((nantes.state / "control").exists, "nantes is back, and knows nothing")
+        assert (await lyon.ask("join", text=text, adopt=False, dry_run=False))["joined"]
+        await until(lambda: lyon.peer(nantes).get("connected") and not lyon.journal.note(FRESH), "lyon takes part")
+        lyon.place("rogue", KEYS[1])
+        await until(lambda: "rogue" in nantes.accepted(), "shared with who has let it in")
+        paris.start()
+        await until(lambda: states(nantes)["nantes"] == "evicted", "nantes knows")
+        assert set(states(paris)) == {"paris", "nantes"}
+        text = await paris.ask("invite")
+        await refused(nantes.ask("invite"), "this master is evicted")
+        paris.place("web1", KEYS[0])
+        await until(lambda: paris.journal.counts()["accepted"] == 1, "paris goes on")
+        assert "rogue" not in paris.accepted()
+        for site in sites:
+            await site.kill()
+
+    asyncio.run(run())
