@@ -291,6 +291,7 @@ class Member:
         return {
             "pid": os.getpid(),
             "salt": self._about["salt"],
+            "logilab": self._about["logilab"],
             "started": self._started,
             "written": time.time(),
             "listening": self._peers.listening,

@@ -69,6 +69,7 @@ class Offer:
     def _read(self) -> dict[str, Tree]:
         source, options = self.source, self.options
         assert source is not None
+        source.forget_lists()  # so that what is given is what is served
         return {
             name: scan(root, name, options.limits, source.is_ignored if name.startswith("files ") else lambda _: False)
             for name, root in named(source.roots(), options.offer).items()

@@ -407,6 +407,8 @@ def test_the_table_shows_members_and_problems(tmp_path):
         text = status.table("paris", status.status(paris.settings, time.time()))
         assert "paris (this)" in text
         assert "evicted" in text
+        (lyon_row,) = [line for line in text.splitlines() if line.startswith("lyon")]
+        assert lyon_row.split()[-3:] == ["same", "3008", "0"]
         assert text.count("PROBLEM") == 1
         assert json.loads((paris.state / "group.json").read_text())["founder"]
 

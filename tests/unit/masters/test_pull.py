@@ -6,6 +6,7 @@ import os
 import random
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from saltext_logilab.masters.files.options import PullOptions
 from saltext_logilab.masters.files.stage import NOTE, Stage, finish, switch
 from saltext_logilab.masters.files.trees import scan
 from saltext_logilab.masters.settings import MastersSettings
+from saltext_logilab.masters.status import status, table
 from tests.unit.masters.test_members import Site, play, until
 from tests.unit.masters.test_membership import refused
 
@@ -147,6 +149,8 @@ def test_what_a_member_serves_takes_the_place_of_what_is_here(tmp_path: Path) ->
         assert not any(one.is_symlink() for one in (nantes.srv / "salt").rglob("*"))
         assert ("pulled", {"member": "paris", "trees": sorted(told["trees"])}) in nantes.around.told
         assert nantes.around.files.forgotten == 1
+        await until(lambda: "ended" in nantes.health().get("pull", {}), "written down")
+        assert "last pull: from paris, " in table("nantes", status(nantes.settings, time.time()))
         again = await nantes.pull("paris")
         assert all(one["same"] for one in again["trees"].values())
         assert set(await nantes.ask("undo_pull")) == {"files base", "pillar base"}
@@ -440,6 +444,7 @@ def test_an_exchange_that_was_cut_off_is_brought_to_its_end(tmp_path: Path, cut:
 
 KILLED = """
 import sys
+import time
 from pathlib import Path
 from saltext_logilab.masters.files.stage import Stage, switch
 from saltext_logilab.masters.files.trees import scan
