@@ -86,6 +86,11 @@ class Exchange:
         """Say that there may be something to send."""
         self._wake.set()
 
+    def introduce(self) -> None:
+        """Tell the other side what is to be known about this one."""
+        self._outbox.append(["hello", dict(self.about)])
+        self.wake()
+
     @property
     def is_full(self) -> bool:
         """Whether both sides take part in the group; else only records about members are exchanged."""
@@ -202,6 +207,8 @@ class Exchange:
     def _on_hello(self, fields: list[Any]) -> None:
         (about,) = fields
         self.their_about = {str(key): str(value)[:128] for key, value in list(about.items())[:16]}
+        if self.theirs is not None:
+            self.heard()
 
     def _on_have(self, fields: list[Any]) -> None:
         number, frontier, digest, members = fields

@@ -42,6 +42,7 @@ log = logging.getLogger(__name__)
 HEALTH_INTERVAL = 10.0
 HEALTH_PAUSE = 0.5
 KEYS_SHOWN = 200
+LEAVE_TRIES = 2  # each other member is asked: what was decided last may still be on its way at the first time
 
 
 class LeftError(Exception):
@@ -74,6 +75,7 @@ class Member:
             "files": file_desk.digests,
             "paths": file_desk.paths,
             "refresh": file_desk.refresh,
+            "agree": self._agree,
             "manifest": offer.manifest,
             "entries": offer.entries,
             "pieces": offer.pieces,
@@ -209,8 +211,8 @@ class Member:
 
     # -- commands ------------------------------------------------------------------------------------------------------
 
-    async def _init(self) -> dict[str, Any]:
-        return {"group": self.membership.init()}
+    async def _init(self, agree: bool = False) -> dict[str, Any]:
+        return {"group": self.membership.init(agree=agree)}
 
     async def _invite(self) -> str:
         return self.membership.invite()
@@ -218,11 +220,11 @@ class Member:
     async def _join(self, text: str, adopt: bool, dry_run: bool) -> dict[str, Any]:
         return await self.membership.join(self._peers.doors, text, adopt=adopt, look=dry_run)
 
-    async def _leave(self) -> dict[str, Any]:
+    async def _leave(self, alone: bool = False) -> dict[str, Any]:
         me = self.membership.me
         if me is None:
             raise RefusedError("this master is in no group")
-        if me.is_active and len(self._journal.group().active()) > 1:
+        if not alone and me.is_active and len(self._journal.group().active()) > 1:
             await self._endorsed()
         self._left.set()
         return {"left": True}
@@ -230,11 +232,12 @@ class Member:
     async def _endorsed(self) -> None:
         """Have a remaining member sign that this one has left, with its last counter."""
         own = self._journal.origin[:MEMBER_SIZE]
+        self.membership.propose_leave()
         counters = {origin: n for origin, n in self._journal.frontier().items() if origin[:MEMBER_SIZE] == own}
-        errors = []
-        for short, member in list(self._journal.group().active().items()):
-            if short == own:
-                continue
+        others = [one for one in self._journal.group().active().items() if one[0] != own]
+        errors: list[str] = []
+        for number, (short, member) in enumerate(LEAVE_TRIES * others):
+            errors = errors if number % len(others) else []
             try:
                 await self._peers.ask(short, "leave", counters)
             except UnavailableError as err:
@@ -244,13 +247,36 @@ class Member:
                 if me and me.is_active:
                     continue  # else the record was quicker than the answer
             return
+        self.membership.propose_leave(withdraw=True)
         raise RefusedError(f"no other member has let this one go ({'; '.join(errors)}): try again, or evict it there")
 
-    async def _evict(self, name: str, actor: str) -> dict[str, Any]:
-        return self.membership.evict(name, actor)
+    async def _evict(self, name: str, actor: str, withdraw: bool = False) -> dict[str, Any]:
+        return self.membership.evict(name, actor, withdraw=withdraw)
 
-    async def _confirm(self, undo: bool) -> dict[str, Any]:
+    async def _confirm(self, undo: bool, member: str = "") -> dict[str, Any]:
+        if member:
+            short = self._peers.names().get(member)
+            if short is None:
+                raise RefusedError(f"{member!r} is no other member of the group (salt-run masters.members)")
+            return {"confirmed": await self._peers.ask(short, "agree", None)}
+        if not undo and self._rounds.caution.absent and self._journal.group().agree:
+            self._ask_for(self._rounds.caution.vanished())
+            return {"proposed": len(self._rounds.caution.absent)}
+        self._ask_for("")
         return {"undone" if undo else "confirmed": self._rounds.confirm(undo=undo)}
+
+    def _agree(self, _public: bytes, _about: Any) -> int:
+        """Share the deletes that this master's operator has proposed, because another member's has agreed."""
+        if not self._about.get("asks"):
+            raise RefusedError("this master asks nobody to agree: `salt-run masters.confirm` there comes first")
+        self._ask_for("")
+        return self._rounds.confirm(undo=False)
+
+    def _ask_for(self, what: str) -> None:
+        """Tell the others what they are asked to agree to."""
+        if self._about.get("asks", "") != what:
+            self._about["asks"] = what
+            self._peers.introduce()
 
     async def _resolve(self, minion: str, fingerprint: str, actor: str) -> bool:
         self._rounds.resolve(minion, fingerprint, actor)
@@ -285,6 +311,8 @@ class Member:
                 continue
 
     def _health(self) -> dict[str, Any]:
+        if not self._rounds.caution.absent:
+            self._ask_for("")
         data = self._sharing.errors if self._sharing else {}
         own = [*self._rounds.errors.values(), *data.values(), self._peers.error, self._rounds.caution.sentence()]
         own.append(self._watch.sentence())

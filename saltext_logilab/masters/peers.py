@@ -197,6 +197,12 @@ class Peers:
             if state.links:
                 state.links[-1].wake()
 
+    def introduce(self) -> None:
+        """Tell the others what has changed about this member."""
+        for state in self.states.values():
+            for link in state.links:
+                link.introduce()
+
     def names(self) -> dict[str, bytes]:
         """Return the short names of the active members by name."""
         return {state.member.name: short for short, state in self.states.items() if state.member.is_active}

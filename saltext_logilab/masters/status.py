@@ -22,7 +22,7 @@ from saltext_logilab.masters.settings import MastersSettings
 STALE = 30.0
 LAG = 10.0
 DAY = 86400
-_ABOUT = ("salt", "logilab", "master_key")
+_ABOUT = ("salt", "logilab", "master_key", "asks")
 
 
 def status(settings: MastersSettings, now: float) -> dict[str, Any]:
@@ -87,6 +87,7 @@ class _Told:
             *self._own_problems(),
             *self._job_problems(),
             *self._group_problems(),
+            *self._proposals(),
             *self._peer_problems(members),
             *self._reports(),
         ]
@@ -202,6 +203,16 @@ class _Told:
             elif member.state == "evicted" and member.master_key == self._seen.get("master_key"):
                 yield f"{who} was evicted and knows Salt's master key: rotate it on all masters (see the documentation)"
 
+    def _proposals(self) -> Iterator[str]:
+        """Tell what waits for a second member, where two must agree."""
+        members = self._group.members
+        for one in self._group.proposals:
+            by, about = members[one.by].name, members[one.about].name
+            if one.by == self._own:
+                yield f"this master has proposed to evict {about}: `salt-run masters.evict {about}` on another agrees"
+            elif one.by != one.about:
+                yield f"{by} has proposed to evict {about} ({_when(one.at)}): `salt-run masters.evict {about}` agrees"
+
     def _peer_problems(self, members: list[dict[str, Any]]) -> Iterator[str]:
         for one in members:
             if one["this"] or one["state"] not in ("active", "suspended"):
@@ -227,6 +238,8 @@ class _Told:
             yield f"{name} has other records than this master"
         elif one["refused"]:
             yield f"{name} passes on records of a member that this master does not know"
+        if one["asks"]:
+            yield f"{name} asks to agree: {one['asks']}; `salt-run masters.confirm member={name}` has them deleted"
         if one["master_key"] and own_key and one["master_key"] != own_key:
             yield f"{name} has another master key than this master: a minion takes only one of them"
 

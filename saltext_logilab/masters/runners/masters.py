@@ -103,20 +103,22 @@ def status() -> dict[str, Any]:
     return {"outputter": "masters_status", "data": {name: found, **({} if found["ok"] else {"retcode": 1})}}
 
 
-def init() -> dict[str, Any]:
+def init(agree: bool = False) -> dict[str, Any]:
     """
     Make a group with this master as its first member.
 
     Returns ``group``, the fingerprint of its founder; or ``error``, a sentence, with exit code 1. Keys that this master
-    has become the group's.
+    has become the group's. With ``agree`` two members must agree to an eviction, and to deletes that were held: that
+    stays so for the life of the group.
 
     CLI Example:
 
     .. code-block:: bash
 
         salt-run masters.init
+        salt-run masters.init agree=True
     """
-    done: dict[str, Any] = _told(lambda: _call("init"))
+    done: dict[str, Any] = _told(lambda: _call("init", agree=bool(agree)))
     return done
 
 
@@ -173,12 +175,13 @@ def join(file: str, dry_run: bool = False, adopt: bool = False) -> dict[str, Any
     return done
 
 
-def leave() -> dict[str, Any]:
+def leave(alone: bool = False) -> dict[str, Any]:
     """
     Leave the group; this master keeps its keys and goes on alone.
 
     A remaining member signs that this one has left, so one has to be connected. Identity and journal are put into a
-    folder ``left-…`` beside them. A master that was evicted makes room for a new beginning with it.
+    folder ``left-…`` beside them. A master that was evicted makes room for a new beginning with it. With ``alone``
+    nobody signs: the others will call it silent, and can evict it.
 
     CLI Example:
 
@@ -186,11 +189,11 @@ def leave() -> dict[str, Any]:
 
         salt-run masters.leave
     """
-    done: dict[str, Any] = _told(lambda: _call("leave"))
+    done: dict[str, Any] = _told(lambda: _call("leave", alone=bool(alone)))
     return done
 
 
-def evict(name: str) -> dict[str, Any]:
+def evict(name: str, withdraw: bool = False) -> dict[str, Any]:
     """
     Take a master out of the group, without its help: ``name`` is its name or fingerprint.
 
@@ -199,13 +202,17 @@ def evict(name: str) -> dict[str, Any]:
     masters that have evicted each other this names the loser. Returns ``changes``, the last decisions of the evicted
     master, the latest first.
 
+    In a group in which two members must agree the first one only proposes it (``proposed``), the same command on
+    another one does it, and ``withdraw`` takes a proposal back.
+
     CLI Example:
 
     .. code-block:: bash
 
         salt-run masters.evict nantes
+        salt-run masters.evict nantes withdraw=True
     """
-    done: dict[str, Any] = _told(lambda: _call("evict", name=str(name), actor=_actor()))
+    done: dict[str, Any] = _told(lambda: _call("evict", name=str(name), actor=_actor(), withdraw=bool(withdraw)))
     return done
 
 
@@ -226,11 +233,13 @@ def members() -> dict[str, Any]:
     return found
 
 
-def confirm(undo: bool = False) -> dict[str, Any]:
+def confirm(undo: bool = False, member: str = "") -> dict[str, Any]:
     """
     Share what waits for an operator: many keys that vanished at once, or keys that a new journal cannot explain.
 
-    With ``undo`` the vanished keys are put back instead. Returns the number of keys.
+    With ``undo`` the vanished keys are put back instead. In a group in which two members must agree deletes are only
+    ``proposed`` by that; ``member`` names, on another master, the one whose deletes are agreed to. Returns the
+    number of keys.
 
     CLI Example:
 
@@ -238,8 +247,9 @@ def confirm(undo: bool = False) -> dict[str, Any]:
 
         salt-run masters.confirm
         salt-run masters.confirm undo=True
+        salt-run masters.confirm member=paris
     """
-    done: dict[str, Any] = _told(lambda: _call("confirm", undo=bool(undo)))
+    done: dict[str, Any] = _told(lambda: _call("confirm", undo=bool(undo), member=str(member)))
     return done
 
 
