@@ -198,7 +198,10 @@ def finish(folder: Path) -> int:
     told = files.read(folder / NOTE)
     if told is None:
         return 0
-    pairs = [(Stage(Path(root)), int(number)) for root, number in json.loads(told)]
+    try:
+        pairs = [(Stage(Path(root)), int(number)) for root, number in json.loads(told)]
+    except (ValueError, TypeError) as err:
+        raise UnavailableError(f"{folder / NOTE} is damaged: look at the roots, then remove it") from err
     for stage, number in pairs:
         with _told(stage.root):
             staged = next((one for one in (stage.new, stage.old) if _inode(one) == number), None)

@@ -3,12 +3,12 @@
 import json
 import subprocess
 import sys
-from pathlib import Path
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
 from saltext_logilab.lab.lab import Lab
-from tests.fleet.masters.test_files import configure
 from tests.fleet.masters.test_group import ping
 from tests.fleet.masters.test_keys import awaited, place, status
 from tests.support.labs import LabFactory, accept_all
@@ -24,56 +24,66 @@ print(client.cmd(sys.argv[2], [sys.argv[3]], print_event=False))
 """
 
 
+LISTEN = """
+import sys, salt.config, salt.utils.event
+opts = salt.config.master_config(sys.argv[1])
+with salt.utils.event.get_master_event(opts, opts["sock_dir"], listen=True) as bus:
+    bus.connect_pub(timeout=30)
+    print("listening", flush=True)
+    for event in bus.iter_events(tag="", full=True):
+        if event["tag"] == "end/of/test":
+            break
+        if event["tag"].startswith("salt/key"):
+            print(event["data"]["act"], event["data"]["id"], flush=True)
+"""
+
+
 @pytest.fixture(scope="module")
 def lab(make_module_lab: LabFactory) -> Lab:
-    """Two masters and a minion over Salt's transport TCP; both masters have a reactor on events about keys."""
+    """Two masters and a minion over Salt's transport TCP."""
     tcp = {"transport": "tcp"}
     made = make_module_lab(masters=MASTERS, minions=("m1",), master_options=tcp, minion_options=tcp)
-    for master in MASTERS:
-        reaction = made.folder / master / "reaction.sls"
-        reaction.write_text(
-            "{% if data.get('id', '').startswith('web') %}\n"
-            "note:\n"
-            "  runner.salt.cmd:\n"
-            "    - args:\n"
-            "      - fun: file.append\n"
-            f"      - path: {reactions(made, master)}\n"
-            "      - args: \"{{ data['act'] }} {{ data['id'] }}\"\n"
-            "{% endif %}\n"
-        )
-        configure(made, master, lambda config, sls=reaction: config.update(reactor=[{"salt/key": [str(sls)]}]))
     accept_all(made)
     return made
 
 
-def reactions(lab: Lab, master: str) -> Path:
-    """Return the file that the reactor of ``master`` writes."""
-    return lab.folder / master / "reactions"
+def configuration(lab: Lab, master: str) -> str:
+    """Return the configuration file of ``master``."""
+    return str(lab.folder / master / "etc" / "master")
 
 
-def reacted(lab: Lab, master: str) -> str:
-    """Return what the reactor of ``master`` has written."""
-    file = reactions(lab, master)
-    return file.read_text() if file.exists() else ""
+@contextmanager
+def listening(lab: Lab, master: str) -> Iterator[list[str]]:
+    """Give a list that holds, in the end, what ``master``'s bus has told of keys, as its reactors hear it."""
+    command = [sys.executable, "-c", LISTEN, configuration(lab, master)]
+    heard: list[str] = []
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as listener:
+        assert listener.stdout
+        try:
+            assert listener.stdout.readline() == "listening\n"
+            yield heard
+            lab.run(master, "salt-run", "event.send", "end/of/test")
+            heard += listener.communicate(timeout=PATIENCE)[0].splitlines()
+        finally:
+            listener.kill()
 
 
 def wheel(lab: Lab, master: str, function: str, minion: str) -> None:
     """Call a wheel function on ``master``, as Salt's API does."""
-    command = [sys.executable, "-c", WHEEL, str(lab.folder / master / "etc" / "master"), function, minion]
+    command = [sys.executable, "-c", WHEEL, configuration(lab, master), function, minion]
     subprocess.run(command, check=True, capture_output=True, timeout=PATIENCE)
 
 
 def test_reactors_fire_where_it_was_decided_and_nowhere_else(lab: Lab) -> None:
-    """A key accepted on paris and deleted on nantes: each master's reactor hears of its own decision alone."""
-    place(lab, "paris", "minions_pre", "web1", KEYS[0].pem)
-    lab.run("paris", "salt-key", "-y", "-a", "web1")
-    awaited(lab, "nantes", "web1", "accepted")
-    wait_until(lambda: "web1" in reacted(lab, "paris"), PATIENCE, "paris reacts")
-    lab.run("nantes", "salt-key", "-y", "-d", "web1")
-    awaited(lab, "paris", "web1", "")
-    wait_until(lambda: "delete web1" in reacted(lab, "nantes"), PATIENCE, "nantes reacts")
-    assert "accept" not in reacted(lab, "nantes")
-    assert "delete" not in reacted(lab, "paris")
+    """A key accepted on paris and deleted on nantes: each master's bus tells of its own decision alone."""
+    with listening(lab, "paris") as paris, listening(lab, "nantes") as nantes:
+        place(lab, "paris", "minions_pre", "web1", KEYS[0].pem)
+        lab.run("paris", "salt-key", "-y", "-a", "web1")
+        awaited(lab, "nantes", "web1", "accepted")
+        lab.run("nantes", "salt-key", "-y", "-d", "web1")
+        awaited(lab, "paris", "web1", "")
+    assert paris == ["accepted web1"]
+    assert nantes == ["delete web1"]
 
 
 def test_what_the_wheel_decides_is_shared(lab: Lab) -> None:

@@ -438,6 +438,10 @@ def test_an_exchange_that_was_cut_off_is_brought_to_its_end(tmp_path: Path, cut:
         assert content(one.old) == {"old": "old"}
         assert not one.new.exists()
     assert finish(tmp_path) == 0
+    (tmp_path / NOTE).write_text("[1]")
+    with pytest.raises(UnavailableError, match="is damaged"):
+        finish(tmp_path)
+    (tmp_path / NOTE).unlink()
     switch(tmp_path, [one.old for one in stages])
     assert [content(one.root) for one in stages] == [{"old": "old"}] * 2
 
