@@ -390,7 +390,8 @@ def files() -> dict[str, Any]:
     has not answered, ``error``) and ``trees``: by name whether all that have answered serve the ``same``, and the
     ``digest`` of each. Of a tree that differs also ``paths``: by path, of each master the beginning of the digest of
     what it serves, empty where it has none; at most 50, the number of the others is ``left_out``. The exit code is 1
-    when something differs. Pillar data that come from elsewhere (``ext_pillar``) are not looked at.
+    when something differs, or a master does not answer. Pillar data that come from elsewhere (``ext_pillar``) are not
+    looked at.
 
     CLI Example:
 
@@ -401,8 +402,9 @@ def files() -> dict[str, Any]:
 
     def compared() -> dict[str, Any]:
         found: dict[str, Any] = _call("files")
-        differs = not all(tree["same"] for tree in found["trees"].values())
-        return {**found, **({"retcode": 1} if differs else {})}
+        same = all(tree["same"] for tree in found["trees"].values())
+        heard = not any("error" in one for one in found["masters"].values())
+        return {**found, **({} if same and heard else {"retcode": 1})}
 
     done: dict[str, Any] = _told(compared)
     return done
