@@ -37,8 +37,9 @@ class Standing:
     """
     How a member stands to its reference; times are Unix times, 0 is never.
 
-    ``differs``: since when it serves other ``trees``. ``since`` and ``until``: the hold. ``spent``: what the reference
-    served when a hold had expired, or was ended by an operator.
+    ``differs``: since when it serves other ``trees``. ``since`` and ``until``: the hold. ``seen``: what the reference
+    served when it was last heard during the hold; ``spent``: what it served when one had expired, or was ended by an
+    operator.
     """
 
     differs: float = 0.0
@@ -46,6 +47,7 @@ class Standing:
     until: float = 0.0
     trees: tuple[str, ...] = ()
     spent: str = ""
+    seen: str = ""
 
     def is_held(self, now: float) -> bool:
         """Say whether the member is held; a clock that was set back ends it."""
@@ -61,19 +63,18 @@ def after_a_look(was: Standing, own: Digests, theirs: Digests | None, now: float
     """
     held = was.is_held(now)
     if theirs is None:
-        return was if held else replace(was, differs=0.0, since=0.0, until=0.0)
+        return was if held else Standing(spent=was.seen or was.spent)
     trees = tuple(sorted(name for name, one in theirs.items() if own.get(name) != one))
     if not trees:
         return Standing()
     seen = mark(theirs)
     differs = was.differs or now
-    if was.until and not held:
+    if held:
+        return replace(was, differs=differs, trees=trees, seen=seen)
+    if was.until or was.spent == seen:  # a hold has just expired, or has ended for the same files
         return Standing(differs, trees=trees, spent=seen)
-    if held or was.spent == seen:
-        return replace(was, differs=differs, trees=trees)
-    if now - differs >= options.after:
-        return Standing(differs, now, now + 60 * options.minutes, trees)
-    return Standing(differs, trees=trees)
+    begun = Standing(differs, now, now + 60 * options.minutes, trees, seen=seen)
+    return begun if now - differs >= options.after else Standing(differs, trees=trees)
 
 
 def mark(digests: Digests) -> str:
@@ -148,7 +149,7 @@ class Watch:
         if not self._standing.is_held(time.time()):
             raise RefusedError("this master is not held")
         theirs = await self._theirs()
-        self._keep(Standing(trees=self._standing.trees, spent=mark(theirs) if theirs else ""))
+        self._keep(Standing(trees=self._standing.trees, spent=mark(theirs) if theirs else self._standing.seen))
         return {"released": True}
 
     def sentence(self) -> str:

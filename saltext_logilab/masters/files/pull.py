@@ -334,10 +334,15 @@ def _capped(paths: tuple[str, ...]) -> list[str]:
     return [*paths[:SHOWN], *([f"… and {more} more"] if more > 0 else [])]
 
 
+def _printable(text: str) -> str:
+    """Return ``text``, another member's words, without what would steer a terminal."""
+    return "".join(one if one.isprintable() else "?" for one in text)
+
+
 def _left_out(signed: Manifest, told: Told, roots: Mapping[str, Path], take: tuple[str, ...]) -> Told:
     """Return by tree why it, or something of it, is not pulled."""
     found = {
-        str(name): [str(one)[:500] for one in each[:SHOWN]]
+        str(name): [_printable(str(one)[:500]) for one in each[:SHOWN]]
         for name, each in dict(told["left_out"]).items()
         if name in roots and isinstance(each, (list, tuple))
     }

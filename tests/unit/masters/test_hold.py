@@ -44,6 +44,7 @@ def test_who_cannot_be_reached_begins_nothing() -> None:
     """However long; and the time begins anew when it is back."""
     found = looks((NEW, OLD), *[(None, OLD)] * 50, (NEW, OLD), (NEW, OLD))
     assert not any(one.until for one in found)
+    assert looks((NEW, OLD), (None, OLD), *[(NEW, OLD)] * 3)[-1].until
 
 
 def test_it_ends_when_both_are_equal() -> None:
@@ -59,6 +60,8 @@ def test_it_expires_by_itself() -> None:
         found = looks(*[(NEW, OLD)] * 3, *[(theirs, OLD)] * 40)
         assert found[2].is_held(1100)
         assert not any(one.is_held(1000 + number * LOOK) for number, one in enumerate(found) if number > 2 + 12)
+    away = looks(*[(NEW, OLD)] * 3, *[(None, OLD)] * 20, *[(NEW, OLD)] * 10)
+    assert not any(one.until for one in away[-25 + 12 :])
     again = looks(*[(NEW, OLD)] * 40, *[(NEWER, OLD)] * 3)
     assert again[-1].is_held(1000 + 42 * LOOK)
 

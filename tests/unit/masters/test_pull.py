@@ -291,6 +291,14 @@ def test_what_differs_in_number_is_left_out_and_told(tmp_path: Path) -> None:
         told = await nantes.pull("paris", dry_run=True)
         assert set(told["trees"]) == {"files base"}
         assert set(told["left_out"]) == {"files base 2", "files dev", "pillar base"}
+        true_manifest = answers_of(paris)["manifest"]
+
+        async def rude(public: bytes, about: Any) -> dict[str, Any]:
+            return {**await true_manifest(public, about), "left_out": {"files base": ["\x1b[2Jgone"]}}
+
+        answers_of(paris)["manifest"] = rude
+        told = await nantes.pull("paris", dry_run=True)
+        assert told["left_out"]["files base"] == ["?[2Jgone"]
 
     serving(tmp_path, story)
 
