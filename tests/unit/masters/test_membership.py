@@ -545,3 +545,24 @@ def test_a_master_that_nobody_lets_go_leaves_alone(tmp_path):
         assert "web1" in nantes.accepted()
 
     agreeing(tmp_path, story, ("paris", "nantes"))
+
+
+def test_nothing_is_kept_any_more_for_a_member_that_was_evicted(tmp_path):
+    """A tombstone waits for a member that is away, and goes when that is none any more."""
+
+    async def story(paris, nantes, lyon):
+        paris.place("web1", KEYS[0])
+        for site in (nantes, lyon):
+            await until(lambda site=site: "web1" in site.accepted(), f"on {site.name}")
+        await until(lambda: len(paris.journal.acknowledged()) == 2, "both have acknowledged something")
+        await lyon.kill()
+        paris.delete("web1")
+        await until(lambda: "web1" not in nantes.accepted(), "gone from nantes")
+        await until(lambda: paris.peer(nantes).get("behind") == 0, "nantes has acknowledged it")
+        assert paris.journal.collect() == 0
+        assert "web1" in paris.journal.records()
+        await paris.ask("evict", name="lyon", actor="root")
+        for site in (paris, nantes):
+            await until(lambda site=site: "web1" not in site.journal.records(), f"dropped on {site.name}")
+
+    play(tmp_path, story, ("paris", "nantes", "lyon"))
