@@ -67,11 +67,15 @@ class Caution:
         self._confirmed |= waiting
         return len(waiting)
 
+    def vanished(self) -> str:
+        """Return which keys have vanished, as text."""
+        return f"{len(self.absent)} keys have vanished here at once ({_named(self.absent)})"
+
     def sentence(self) -> str:
         """Return what waits, as text; empty when nothing does."""
         told = []
         if self.absent:
-            told.append(f"{len(self.absent)} keys have vanished here at once ({_named(self.absent)})")
+            told.append(self.vanished())
         if self.unknown:
             told.append(f"{len(self.unknown)} keys are known to this master alone ({_named(self.unknown)})")
         if not told:

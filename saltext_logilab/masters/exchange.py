@@ -50,7 +50,7 @@ class Exchange:
     """
     One link at work.
 
-    :param changed: called with the subjects that received records have changed.
+    :param changed: called with the subjects that received records have changed, and when all of the other side is here.
     :param heard: called after each ``have`` of the other side.
     :param answers: what answers which question.
     :param heartbeat: after so many seconds of silence it says that it is there.
@@ -85,6 +85,11 @@ class Exchange:
     def wake(self) -> None:
         """Say that there may be something to send."""
         self._wake.set()
+
+    def introduce(self) -> None:
+        """Tell the other side what is to be known about this one."""
+        self._outbox.append(["hello", dict(self.about)])
+        self.wake()
 
     @property
     def is_full(self) -> bool:
@@ -202,6 +207,8 @@ class Exchange:
     def _on_hello(self, fields: list[Any]) -> None:
         (about,) = fields
         self.their_about = {str(key): str(value)[:128] for key, value in list(about.items())[:16]}
+        if self.theirs is not None:
+            self.heard()
 
     def _on_have(self, fields: list[Any]) -> None:
         number, frontier, digest, members = fields
@@ -218,7 +225,9 @@ class Exchange:
         self.theirs = theirs
         anew, self._number = number != self._number, number  # another journal: what was sent to the old one is lost
         self._cursor = join({} if self._is_to_repeat(members) or anew else self._cursor, theirs)
-        self.complete = self.complete or covers(self.journal.frontier(), theirs)
+        if not self.complete and covers(self.journal.frontier(), theirs):
+            self.complete = True
+            self.changed(set())  # who has waited for that need not wait for a record
         self._compare(digest)
         self.heard()
         self._wake.set()
@@ -255,9 +264,9 @@ class Exchange:
         changed = self.journal.merge([*about_members, *received], reached, repair=self.differs)
         self._cursor = join(self._cursor, reached)
         self._acknowledge = self._acknowledge or through is not None
-        self.complete = self.complete or whole
+        is_news, self.complete = whole and not self.complete, self.complete or whole
         self._wake.set()
-        if changed:
+        if changed or is_news:
             self.changed(changed)
 
     def _on_introduced(self, pairs: list[Any]) -> None:

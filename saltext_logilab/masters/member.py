@@ -19,6 +19,11 @@ from saltext_logilab.masters.data.ledger import FILE, open_ledger
 from saltext_logilab.masters.data.sharing import Sharing
 from saltext_logilab.masters.files.desk import Desk as FileDesk
 from saltext_logilab.masters.files.fleet import Fleet as FileFleet
+from saltext_logilab.masters.files.hold import Watch
+from saltext_logilab.masters.files.manifest import Manifest
+from saltext_logilab.masters.files.offer import Offer
+from saltext_logilab.masters.files.pull import Puller
+from saltext_logilab.masters.files.stage import finish
 from saltext_logilab.masters.guard import forever
 from saltext_logilab.masters.jobs.desk import Desk
 from saltext_logilab.masters.jobs.fleet import Fleet
@@ -37,6 +42,7 @@ log = logging.getLogger(__name__)
 HEALTH_INTERVAL = 10.0
 HEALTH_PAUSE = 0.5
 KEYS_SHOWN = 200
+LEAVE_TRIES = 2  # each other member is asked: what was decided last may still be on its way at the first time
 
 
 class LeftError(Exception):
@@ -59,6 +65,7 @@ class Member:
         self._about = {"name": settings.name, **surroundings.versions}
         self.membership = Membership(settings, journal, surroundings.master_key, self._held, self._group_changed)
         desk, file_desk = Desk(surroundings.jobs), FileDesk(surroundings.files)
+        offer = Offer(surroundings.files, settings.pull, journal.identity, lambda: journal.founder)
         answers = {
             "leave": self.membership.endorse_leave,
             "keys": lambda _public, _about: store.waiting(KEYS_SHOWN),
@@ -68,11 +75,21 @@ class Member:
             "files": file_desk.digests,
             "paths": file_desk.paths,
             "refresh": file_desk.refresh,
+            "agree": self._agree,
+            "manifest": offer.manifest,
+            "entries": offer.entries,
+            "pieces": offer.pieces,
         }
         hooks = Hooks(self._arrived, self._news.set, self.membership.admit, answers)
         self._peers = Peers(settings, journal, self._about, hooks)
         fleet = Fleet(settings.name, desk, self._peers)
         files = FileFleet(settings.name, file_desk, self._peers)
+        self._puller = Puller(
+            settings.folder, settings.pull, surroundings.files, self._peers, self._expected, self._pulled
+        )
+        self._watch = Watch(
+            settings.name, settings.folder, settings.hold, file_desk, self._peers, surroundings.tell, self._news.set
+        )
         self._rounds = Rounds(journal, store, surroundings, self._peers, self._news.set)
         self._sharing = self._share(surroundings.data, settings.data)
         if self._sharing:
@@ -93,6 +110,11 @@ class Member:
             "files": files.files,
             "refresh": files.refresh,
             "data": self._data,
+            "pull": self._puller.start,
+            "pulling": self._puller.progress,
+            "stop_pull": self._puller.stop,
+            "undo_pull": self._puller.undo,
+            "release": self._watch.release,
         }
         self._gone = self._evicted()
 
@@ -107,6 +129,7 @@ class Member:
             self._peers.run(),
             self._begin_rounds(),
             *([self._sharing.run()] if self._sharing else ()),
+            *([forever(self._watch.run, self._mute)] if self._watch.is_due else ()),
             forever(self._keep_health, self._mute),
             forever(lambda: control.serve(self._folder, self._commands), self._mute),
         )
@@ -123,6 +146,10 @@ class Member:
             await asyncio.gather(work, return_exceptions=True)
 
     async def _begin_rounds(self) -> None:
+        try:
+            await asyncio.to_thread(finish, self._folder)  # a pull that was cut off while it exchanged roots
+        except UnavailableError as err:
+            self._rounds.errors["pull"] = str(err)
         await self._peers.first_contact()  # a journal that was set back learns so before it makes records
         self.membership.keep_address()
         await self._rounds.run()
@@ -172,10 +199,20 @@ class Member:
         shown = {minion: decided(held) for minion, held in self._store.scan()}
         return {minion: (one[0].value, one[1].fingerprint) for minion, one in shown.items() if one}
 
+    def _expected(self, short: bytes, nonce: bytes) -> Manifest:
+        journal = self._journal
+        source = journal.group().members[short].public
+        return Manifest(journal.founder, source, journal.identity.public, nonce, 0, {})
+
+    def _pulled(self, about: dict[str, Any]) -> None:
+        self._surroundings.tell("pulled", about)
+        self._watch.look_soon()
+        self._news.set()
+
     # -- commands ------------------------------------------------------------------------------------------------------
 
-    async def _init(self) -> dict[str, Any]:
-        return {"group": self.membership.init()}
+    async def _init(self, agree: bool = False) -> dict[str, Any]:
+        return {"group": self.membership.init(agree=agree)}
 
     async def _invite(self) -> str:
         return self.membership.invite()
@@ -183,11 +220,11 @@ class Member:
     async def _join(self, text: str, adopt: bool, dry_run: bool) -> dict[str, Any]:
         return await self.membership.join(self._peers.doors, text, adopt=adopt, look=dry_run)
 
-    async def _leave(self) -> dict[str, Any]:
+    async def _leave(self, alone: bool = False) -> dict[str, Any]:
         me = self.membership.me
         if me is None:
             raise RefusedError("this master is in no group")
-        if me.is_active and len(self._journal.group().active()) > 1:
+        if not alone and me.is_active and len(self._journal.group().active()) > 1:
             await self._endorsed()
         self._left.set()
         return {"left": True}
@@ -195,11 +232,12 @@ class Member:
     async def _endorsed(self) -> None:
         """Have a remaining member sign that this one has left, with its last counter."""
         own = self._journal.origin[:MEMBER_SIZE]
+        self.membership.propose_leave()
         counters = {origin: n for origin, n in self._journal.frontier().items() if origin[:MEMBER_SIZE] == own}
-        errors = []
-        for short, member in list(self._journal.group().active().items()):
-            if short == own:
-                continue
+        others = [one for one in self._journal.group().active().items() if one[0] != own]
+        errors: list[str] = []
+        for number, (short, member) in enumerate(LEAVE_TRIES * others):
+            errors = errors if number % len(others) else []
             try:
                 await self._peers.ask(short, "leave", counters)
             except UnavailableError as err:
@@ -209,13 +247,36 @@ class Member:
                 if me and me.is_active:
                     continue  # else the record was quicker than the answer
             return
+        self.membership.propose_leave(withdraw=True)
         raise RefusedError(f"no other member has let this one go ({'; '.join(errors)}): try again, or evict it there")
 
-    async def _evict(self, name: str, actor: str) -> dict[str, Any]:
-        return self.membership.evict(name, actor)
+    async def _evict(self, name: str, actor: str, withdraw: bool = False) -> dict[str, Any]:
+        return self.membership.evict(name, actor, withdraw=withdraw)
 
-    async def _confirm(self, undo: bool) -> dict[str, Any]:
+    async def _confirm(self, undo: bool, member: str = "") -> dict[str, Any]:
+        if member:
+            short = self._peers.names().get(member)
+            if short is None:
+                raise RefusedError(f"{member!r} is no other member of the group (salt-run masters.members)")
+            return {"confirmed": await self._peers.ask(short, "agree", None)}
+        if not undo and self._rounds.caution.absent and self._journal.group().agree:
+            self._ask_for(self._rounds.caution.vanished())
+            return {"proposed": len(self._rounds.caution.absent)}
+        self._ask_for("")
         return {"undone" if undo else "confirmed": self._rounds.confirm(undo=undo)}
+
+    def _agree(self, _public: bytes, _about: Any) -> int:
+        """Share the deletes that this master's operator has proposed, because another member's has agreed."""
+        if not self._about.get("asks"):
+            raise RefusedError("this master asks nobody to agree: `salt-run masters.confirm` there comes first")
+        self._ask_for("")
+        return self._rounds.confirm(undo=False)
+
+    def _ask_for(self, what: str) -> None:
+        """Tell the others what they are asked to agree to."""
+        if self._about.get("asks", "") != what:
+            self._about["asks"] = what
+            self._peers.introduce()
 
     async def _resolve(self, minion: str, fingerprint: str, actor: str) -> bool:
         self._rounds.resolve(minion, fingerprint, actor)
@@ -250,11 +311,15 @@ class Member:
                 continue
 
     def _health(self) -> dict[str, Any]:
+        if not self._rounds.caution.absent:
+            self._ask_for("")
         data = self._sharing.errors if self._sharing else {}
         own = [*self._rounds.errors.values(), *data.values(), self._peers.error, self._rounds.caution.sentence()]
+        own.append(self._watch.sentence())
         return {
             "pid": os.getpid(),
             "salt": self._about["salt"],
+            "logilab": self._about["logilab"],
             "started": self._started,
             "written": time.time(),
             "listening": self._peers.listening,
@@ -262,5 +327,6 @@ class Member:
             "waiting": len(self._rounds.unapplied),
             "held": len(self._rounds.caution.absent | self._rounds.caution.unknown),
             "master_key": self._about.get("master_key", ""),
+            "pull": self._puller.shown(),
             "peers": {state.member.fingerprint: state.facts(self._journal) for state in self._peers.states.values()},
         }

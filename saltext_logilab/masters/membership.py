@@ -14,7 +14,7 @@ from typing import Any
 from saltext_logilab.errors import RefusedError, UnavailableError, WireError
 from saltext_logilab.identity import fingerprint
 from saltext_logilab.masters import adoption, group, invites
-from saltext_logilab.masters.group import Facts, Member
+from saltext_logilab.masters.group import Facts, Member, Proposal
 from saltext_logilab.masters.invites import Invite
 from saltext_logilab.masters.journal import FRESH, Journal
 from saltext_logilab.masters.kinds import chain
@@ -69,12 +69,13 @@ class Membership:
 
     # -- init and address ----------------------------------------------------------------------------------------------
 
-    def init(self) -> str:
-        """Found a group with this master as its first member; return its fingerprint."""
+    def init(self, *, agree: bool = False) -> str:
+        """Found a group with this master as its first member, in which two must ``agree``; return its fingerprint."""
         if self._journal.founder:
             raise RefusedError("this master is in a group already: salt-run masters.members shows it")
         self._journal.enter(self.public)
-        self._record(State.JOINED, self._facts(self.public, self._settings.name, self._settings.reached))
+        told = Facts(self.public, self._settings.name, self._settings.reached, agree=agree)
+        self._record(State.JOINED, told)
         return fingerprint(self.public)
 
     def keep_address(self) -> None:
@@ -224,14 +225,26 @@ class Membership:
         known = self._journal.frontier()
         if any(known.get(origin, 0) < counter for origin, counter in dict(about).items()):
             raise UnavailableError("not all that the leaving member has decided has arrived yet: try again")
-        self._cut(State.LEFT, self._journal.group().members[member_id(public)], "", survivor=False)
+        short, now = member_id(public), self._journal.group()
+        own = next((one for one in now.proposals if one.about == one.by == short), None)
+        if now.agree and own is None:
+            raise UnavailableError("the leaving member's own word has not arrived yet: try again")
+        self._cut(State.LEFT, now.members[short], "", proposal=own)
         return True
 
-    def evict(self, name: str, actor: str) -> dict[str, Any]:
+    def propose_leave(self, *, withdraw: bool = False) -> None:
+        """Say that this member wants to leave, where two must agree; or that it does not any more."""
+        me = self.me
+        if me and self._journal.group().agree:
+            self._record(State.PROPOSED, Facts(me.public, me.name, me.address, withdrawn=withdraw))
+
+    def evict(self, name: str, actor: str, *, withdraw: bool = False) -> dict[str, Any]:
         """
         Take the member ``name`` (its name or fingerprint) out of the group; return its last changes.
 
-        :raises RefusedError: it is none, several or this one, or was evicted already.
+        Where two must agree the first only proposes it, and may ``withdraw`` that.
+
+        :raises RefusedError: it is none, several or this one, or was evicted already; or nobody else could agree.
         """
         known = self._journal.group().find(name)
         found = [one for one in known if one.state in ("active", "suspended")]
@@ -244,8 +257,33 @@ class Membership:
             raise RefusedError("a master does not evict itself: salt-run masters.leave, or evict it from another one")
         if me is None or not (me.is_active or (disputed and me.state == "suspended")):
             raise RefusedError("this master is no active member of the group")
-        self._cut(State.EVICTED, victim, actor, survivor=disputed)
-        return {"evicted": victim.name, "fingerprint": victim.fingerprint, "changes": self.changes(victim)}
+        told = {"fingerprint": victim.fingerprint, "changes": self.changes(victim)}
+        proposal = self._proposal(victim)
+        if withdraw or (self._journal.group().agree and proposal is None):
+            self._propose(victim, actor, withdraw=withdraw)
+            return {"withdrawn" if withdraw else "proposed": victim.name, **told}
+        self._cut(State.EVICTED, victim, actor, survivor=disputed, proposal=proposal)
+        return {"evicted": victim.name, **told}
+
+    def _proposal(self, victim: Member) -> Proposal | None:
+        """Return what another member has proposed about ``victim``."""
+        own, short = member_id(self.public), member_id(victim.public)
+        found = (one for one in self._journal.group().proposals if one.about == short)
+        return next((one for one in found if one.by not in (own, short)), None)
+
+    def _propose(self, victim: Member, actor: str, *, withdraw: bool) -> None:
+        own, short, now = member_id(self.public), member_id(victim.public), self._journal.group()
+        mine = any((one.by, one.about) == (own, short) for one in now.proposals)
+        if withdraw and not mine:
+            raise RefusedError(f"this master has not proposed to evict {victim.name}")
+        if mine and not withdraw:
+            raise RefusedError(f"this master has proposed it: a second one has to agree by masters.evict {victim.name}")
+        if not withdraw and not now.active().keys() - {own, short}:
+            raise RefusedError(
+                "two members must agree in this group, and there is no other one: `salt-run masters.leave alone=True`"
+                " lets this master go on alone and make a new group"
+            )
+        self._record(State.PROPOSED, Facts(victim.public, victim.name, victim.address, withdrawn=withdraw), actor)
 
     def changes(self, victim: Member) -> list[dict[str, Any]]:
         """Return the last decisions of ``victim`` as plain data, the latest first."""
@@ -256,12 +294,15 @@ class Membership:
             if not one.subject.startswith("SHA256:")
         ]
 
-    def _cut(self, state: State, victim: Member, actor: str, *, survivor: bool) -> None:
+    def _cut(
+        self, state: State, victim: Member, actor: str, *, survivor: bool = False, proposal: Proposal | None = None
+    ) -> None:
         short = member_id(victim.public)
         last = {one: counter for one, counter in self._journal.frontier().items() if one[:MEMBER_SIZE] == short}
         for one in self._disputed(short) if survivor else ():
             last[one.origin] = min(last.get(one.origin, 0), one.counter - 1)
-        told = Facts(victim.public, victim.name, victim.address, last, self._master_key(), survivor)
+        agreed = proposal.name if proposal else ""
+        told = Facts(victim.public, victim.name, victim.address, last, self._master_key(), survivor, proposal=agreed)
         self._record(state, told, actor)
 
     def _disputed(self, short: bytes) -> list[Record]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 import time
@@ -17,6 +18,7 @@ from saltext_logilab.masters.group import Member
 from saltext_logilab.masters.guard import forever, sentence
 from saltext_logilab.masters.journal import Journal
 from saltext_logilab.masters.link import Doors, Link, Serve
+from saltext_logilab.masters.patience import within
 from saltext_logilab.masters.records import member_id
 from saltext_logilab.masters.settings import MastersSettings, parse_address
 
@@ -197,6 +199,12 @@ class Peers:
             if state.links:
                 state.links[-1].wake()
 
+    def introduce(self) -> None:
+        """Tell the others what has changed about this member."""
+        for state in self.states.values():
+            for link in state.links:
+                link.introduce()
+
     def names(self) -> dict[str, bytes]:
         """Return the short names of the active members by name."""
         return {state.member.name: short for short, state in self.states.items() if state.member.is_active}
@@ -224,6 +232,9 @@ class Peers:
     async def ask(self, short: bytes, what: str, about: Any, timeout: float = ANSWER_TIME) -> Any:
         """Ask one member; :raises UnavailableError: it is not connected, or does not answer in time."""
         state = self.states.get(short)
+        if state and not state.links and not state.tried.is_set():  # this engine has just begun
+            with contextlib.suppress(asyncio.TimeoutError):
+                await within(FIRST_CONTACT, state.tried.wait())
         links = state.links if state else []
         if not links:
             raise UnavailableError((state and state.error) or "it is not connected")

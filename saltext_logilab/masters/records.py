@@ -50,6 +50,7 @@ class State(str, Enum):
     JOINED = "joined"
     LEFT = "left"
     EVICTED = "evicted"
+    PROPOSED = "proposed"
 
 
 def member_id(public: bytes) -> bytes:
@@ -102,7 +103,7 @@ class Record:
         relation is transitive, and the order of merging does not matter. What was decided about members is never
         superseded: who may decide is told from all of it.
         """
-        if self.state in (State.JOINED, State.LEFT, State.EVICTED):
+        if self.state in (State.JOINED, State.LEFT, State.EVICTED, State.PROPOSED):
             return False
         return (self.settles or (self.follows(other) and not other.settles)) and self.knows(other)
 

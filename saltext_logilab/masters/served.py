@@ -52,6 +52,31 @@ class MasterFiles:
         except (SaltException, OSError) as err:
             raise UnavailableError(f"the files cannot be refreshed: {err}") from err
 
+    def roots(self) -> dict[str, list[str]]:
+        """Return by tree (``files base``, ``pillar base``, …) its folders; not those whose path depends on a name."""
+        found = {}
+        for kind, option in (("files", "file_roots"), ("pillar", "pillar_roots")):
+            for env, folders in self._opts[option].items():
+                if env != "__env__" and not any("__env__" in str(one) for one in folders):
+                    found[f"{kind} {env}"] = [os.path.abspath(str(one)) for one in folders]  # noqa: PTH100
+        return found
+
+    def is_ignored(self, path: str) -> bool:
+        """Say whether the file server passes over ``path`` (``file_ignore_regex``, ``file_ignore_glob``)."""
+        return bool(salt.fileserver.is_file_ignored(self._opts, path))
+
+    def protected(self) -> list[str]:
+        """Return the folders of the master's own: keys, caches, sockets and configuration."""
+        names = [self._opts[one] for one in ("pki_dir", "cachedir", "sock_dir")]
+        return [str(one) for one in (*names, os.path.dirname(self._opts["conf_file"])) if one]  # noqa: PTH120
+
+    def forget_lists(self) -> None:
+        """Let the file server look at its roots anew: its lists of files are good for 20 seconds otherwise."""
+        try:
+            salt.fileserver.Fileserver(self._opts).clear_file_list_cache({})
+        except (SaltException, OSError) as err:
+            raise UnavailableError(f"the file server's lists cannot be made anew: {err}") from err
+
     @staticmethod
     def _served(server: Any, env: str) -> Iterator[tuple[str, bytes]]:
         for path in server.file_list({"saltenv": env}):

@@ -5,13 +5,15 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from saltext_logilab import settings
 from saltext_logilab.errors import ConfigurationError
 from saltext_logilab.masters.data.versions import GRAINS, KINDS, MINE
+from saltext_logilab.masters.files import options
+from saltext_logilab.masters.files.options import HoldOptions, PullOptions
 
 AREA = "masters"
 IDENTITY = "identity.pem"
@@ -41,7 +43,7 @@ class MastersSettings:
 
     ``address`` is how the other members reach it, where that is not what it listens at. ``silence_days``: a member that
     was not heard for so long is named in the status. ``keeps_jobs``: its jobs are kept in a database. ``data``: the
-    kinds of minion data that it shares.
+    kinds of minion data that it shares. ``pull`` and ``hold``: what may be pulled, and when this member is held.
     """
 
     name: str
@@ -51,6 +53,8 @@ class MastersSettings:
     address: Address | None = None
     keeps_jobs: bool = False
     data: tuple[str, ...] = DATA
+    pull: PullOptions = field(default_factory=PullOptions)
+    hold: HoldOptions = field(default_factory=HoldOptions)
 
     @property
     def reached(self) -> str:
@@ -82,6 +86,7 @@ def read(opts: Mapping[str, Any]) -> MastersSettings:
     silence = section.take("silence_days", int, SILENCE_DAYS)
     jobs = section.sub("jobs").take("dsn", str, "")  # of the job cache, which reads the rest by itself
     data = section.take("data", list, list(DATA))
+    pull, hold = options.read_pull(section.sub("pull")), options.read_hold(section.sub("hold"))
     section.done()
     if any(kind not in KINDS for kind in data):
         raise ConfigurationError(f"{section.path}:data must be a list of {', '.join(KINDS)}, not {data!r}")
@@ -94,7 +99,8 @@ def read(opts: Mapping[str, Any]) -> MastersSettings:
             f"{section.path}:listen is every address of this machine: say in {section.path}:address how the others"
             " reach it"
         )
-    return MastersSettings(name, listen, settings.state_dir(opts, AREA), silence, address, bool(jobs), tuple(data))
+    folder = settings.state_dir(opts, AREA)
+    return MastersSettings(name, listen, folder, silence, address, bool(jobs), tuple(data), pull, hold)
 
 
 def parse_address(path: str, text: str) -> Address:

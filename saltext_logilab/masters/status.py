@@ -12,6 +12,7 @@ from typing import Any
 from saltext_logilab.errors import UnavailableError
 from saltext_logilab.identity import load
 from saltext_logilab.masters import health, service
+from saltext_logilab.masters.files import follow
 from saltext_logilab.masters.group import Group
 from saltext_logilab.masters.jobs.spool import FILE, Spool, Standing
 from saltext_logilab.masters.journal import Journal
@@ -21,7 +22,7 @@ from saltext_logilab.masters.settings import MastersSettings
 STALE = 30.0
 LAG = 10.0
 DAY = 86400
-_ABOUT = ("salt", "logilab", "master_key")
+_ABOUT = ("salt", "logilab", "master_key", "asks")
 
 
 def status(settings: MastersSettings, now: float) -> dict[str, Any]:
@@ -86,6 +87,7 @@ class _Told:
             *self._own_problems(),
             *self._job_problems(),
             *self._group_problems(),
+            *self._proposals(),
             *self._peer_problems(members),
             *self._reports(),
         ]
@@ -100,6 +102,7 @@ class _Told:
             "records": records,
             "held": self._seen.get("held", 0),
             **self._jobs(),
+            **({"pull": self._seen["pull"]} if self._seen.get("pull") else {}),
             "conflicts": sum(one.kind == "conflict" for one in self._all_reports()),
             "members": {
                 self._unique(one, members): one
@@ -120,7 +123,7 @@ class _Told:
         seen = self._seen["peers"].get(member.fingerprint, {})
         heard = seen.get("heard") or self._heard.get(short)
         lagging = seen.get("lagging")
-        about = seen.get("about", {}) if short != self._own else {"salt": self._seen.get("salt", "?")}
+        about = seen.get("about", {}) if short != self._own else self._seen
         return {
             "name": member.name,
             "this": short == self._own,
@@ -200,6 +203,16 @@ class _Told:
             elif member.state == "evicted" and member.master_key == self._seen.get("master_key"):
                 yield f"{who} was evicted and knows Salt's master key: rotate it on all masters (see the documentation)"
 
+    def _proposals(self) -> Iterator[str]:
+        """Tell what waits for a second member, where two must agree."""
+        members = self._group.members
+        for one in self._group.proposals:
+            by, about = members[one.by].name, members[one.about].name
+            if one.by == self._own:
+                yield f"this master has proposed to evict {about}: `salt-run masters.evict {about}` on another agrees"
+            elif one.by != one.about:
+                yield f"{by} has proposed to evict {about} ({_when(one.at)}): `salt-run masters.evict {about}` agrees"
+
     def _peer_problems(self, members: list[dict[str, Any]]) -> Iterator[str]:
         for one in members:
             if one["this"] or one["state"] not in ("active", "suspended"):
@@ -225,6 +238,8 @@ class _Told:
             yield f"{name} has other records than this master"
         elif one["refused"]:
             yield f"{name} passes on records of a member that this master does not know"
+        if one["asks"]:
+            yield f"{name} asks to agree: {one['asks']}; `salt-run masters.confirm member={name}` has them deleted"
         if one["master_key"] and own_key and one["master_key"] != own_key:
             yield f"{name} has another master key than this master: a minion takes only one of them"
 
@@ -233,12 +248,13 @@ def table(name: str, found: Mapping[str, Any]) -> str:
     """Return the status ``found`` of the master ``name`` as text for people."""
     lines = []
     if found.get("members"):
-        rows = [["MASTER", "ADDRESS", "LINK", "HEARD", "BEHIND", "SALT"]]
+        rows = [["MASTER", "ADDRESS", "LINK", "HEARD", "BEHIND", "RECORDS", "SALT", "LOGILAB"]]
         rows += [_row(member, facts, found) for member, facts in found["members"].items()]
         widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
         lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
         counts = [f"{count} {state}" for state, count in found["records"].items()]
         lines += ["", f"records: {', '.join(counts)}; conflicts: {found['conflicts']}; held: {found['held']}"]
+    lines += [_pull(found["pull"])] if "pull" in found else []
     if "jobs" in found:
         lines += [f"jobs that wait for the database: {found['jobs']['waiting']}"]
     lines += [f"PROBLEM: {sentence}" for sentence in found["problems"]] or ["All masters agree."]
@@ -247,14 +263,23 @@ def table(name: str, found: Mapping[str, Any]) -> str:
 
 def _row(name: str, one: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
     if one["this"]:
-        return [f"{name} (this)", one["address"], f"engine {found['engine']}", "", "", one["salt"]]
+        return [f"{name} (this)", one["address"], f"engine {found['engine']}", "", "", "", one["salt"], one["logilab"]]
     if one["state"] in ("left", "evicted"):
-        return [name, one["address"], one["state"], "", "", ""]
+        return [name, one["address"], one["state"], *[""] * 5]
     link = f"{'up' if one['connected'] else 'DOWN'} for {_span(one['for'])}"
     link = link if one["state"] == "active" else f"{one['state']}, {link}"
     heard = "never" if one["heard"] is None else f"{_span(one['heard'])} ago"
     behind = "?" if one["behind"] is None else str(one["behind"])
-    return [name, one["address"], link, heard, behind, one["salt"] or "?"]
+    records = "differ" if one["differs"] else "same" if one["behind"] == 0 and one["connected"] else "?"
+    return [name, one["address"], link, heard, behind, records, one["salt"] or "?", one["logilab"] or "?"]
+
+
+def _pull(told: Mapping[str, Any]) -> str:
+    """Return how a pull of files is, or how the last one has ended."""
+    kind = "dry run of a pull" if told["dry_run"] else "pull"
+    if "ended" not in told:
+        return follow.sentence(told)
+    return f"last {kind}: from {told['member']}, {_when(int(told['ended']))}, {told.get('error') or 'done'}"
 
 
 def _span(seconds: float) -> str:

@@ -27,6 +27,21 @@ class FileSource(Protocol):
     def refresh(self) -> None:
         """Look at the sources anew."""
 
+    def roots(self) -> dict[str, list[str]]:
+        """Return by tree (``files base``, ``pillar base``, …) the folders that it is served from, in their order."""
+        ...
+
+    def is_ignored(self, path: str) -> bool:
+        """Say whether the file server passes over ``path``, below a root of files."""
+        ...
+
+    def protected(self) -> list[str]:
+        """Return the folders of the master's own, which no pull may replace."""
+        ...
+
+    def forget_lists(self) -> None:
+        """Let the file server look at its roots anew."""
+
 
 @dataclass
 class Desk:

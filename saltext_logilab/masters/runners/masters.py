@@ -19,10 +19,11 @@ from typing import TYPE_CHECKING, Any
 
 import salt.payload
 
-from saltext_logilab.errors import ConfigurationError, LogilabError, UnavailableError
+from saltext_logilab.errors import ConfigurationError, LogilabError, RefusedError, UnavailableError
 from saltext_logilab.masters import control, invites, views
 from saltext_logilab.masters import settings as masters_settings
 from saltext_logilab.masters import status as masters_status
+from saltext_logilab.masters.files import follow
 from saltext_logilab.masters.jobcache import MasterJobs
 from saltext_logilab.masters.jobs import fleet
 from saltext_logilab.masters.jobs.desk import Desk
@@ -102,20 +103,22 @@ def status() -> dict[str, Any]:
     return {"outputter": "masters_status", "data": {name: found, **({} if found["ok"] else {"retcode": 1})}}
 
 
-def init() -> dict[str, Any]:
+def init(agree: bool = False) -> dict[str, Any]:
     """
     Make a group with this master as its first member.
 
     Returns ``group``, the fingerprint of its founder; or ``error``, a sentence, with exit code 1. Keys that this master
-    has become the group's.
+    has become the group's. With ``agree`` two members must agree to an eviction, and to deletes that were held: that
+    stays so for the life of the group.
 
     CLI Example:
 
     .. code-block:: bash
 
         salt-run masters.init
+        salt-run masters.init agree=True
     """
-    done: dict[str, Any] = _told(lambda: _call("init"))
+    done: dict[str, Any] = _told(lambda: _call("init", agree=bool(agree)))
     return done
 
 
@@ -172,12 +175,13 @@ def join(file: str, dry_run: bool = False, adopt: bool = False) -> dict[str, Any
     return done
 
 
-def leave() -> dict[str, Any]:
+def leave(alone: bool = False) -> dict[str, Any]:
     """
     Leave the group; this master keeps its keys and goes on alone.
 
     A remaining member signs that this one has left, so one has to be connected. Identity and journal are put into a
-    folder ``left-…`` beside them. A master that was evicted makes room for a new beginning with it.
+    folder ``left-…`` beside them. A master that was evicted makes room for a new beginning with it. With ``alone``
+    nobody signs: the others will call it silent, and can evict it.
 
     CLI Example:
 
@@ -185,11 +189,11 @@ def leave() -> dict[str, Any]:
 
         salt-run masters.leave
     """
-    done: dict[str, Any] = _told(lambda: _call("leave"))
+    done: dict[str, Any] = _told(lambda: _call("leave", alone=bool(alone)))
     return done
 
 
-def evict(name: str) -> dict[str, Any]:
+def evict(name: str, withdraw: bool = False) -> dict[str, Any]:
     """
     Take a master out of the group, without its help: ``name`` is its name or fingerprint.
 
@@ -198,13 +202,17 @@ def evict(name: str) -> dict[str, Any]:
     masters that have evicted each other this names the loser. Returns ``changes``, the last decisions of the evicted
     master, the latest first.
 
+    In a group in which two members must agree the first one only proposes it (``proposed``), the same command on
+    another one does it, and ``withdraw`` takes a proposal back.
+
     CLI Example:
 
     .. code-block:: bash
 
         salt-run masters.evict nantes
+        salt-run masters.evict nantes withdraw=True
     """
-    done: dict[str, Any] = _told(lambda: _call("evict", name=str(name), actor=_actor()))
+    done: dict[str, Any] = _told(lambda: _call("evict", name=str(name), actor=_actor(), withdraw=bool(withdraw)))
     return done
 
 
@@ -225,11 +233,13 @@ def members() -> dict[str, Any]:
     return found
 
 
-def confirm(undo: bool = False) -> dict[str, Any]:
+def confirm(undo: bool = False, member: str = "") -> dict[str, Any]:
     """
     Share what waits for an operator: many keys that vanished at once, or keys that a new journal cannot explain.
 
-    With ``undo`` the vanished keys are put back instead. Returns the number of keys.
+    With ``undo`` the vanished keys are put back instead. In a group in which two members must agree deletes are only
+    ``proposed`` by that; ``member`` names, on another master, the one whose deletes are agreed to. Returns the
+    number of keys.
 
     CLI Example:
 
@@ -237,8 +247,9 @@ def confirm(undo: bool = False) -> dict[str, Any]:
 
         salt-run masters.confirm
         salt-run masters.confirm undo=True
+        salt-run masters.confirm member=paris
     """
-    done: dict[str, Any] = _told(lambda: _call("confirm", undo=bool(undo)))
+    done: dict[str, Any] = _told(lambda: _call("confirm", undo=bool(undo), member=str(member)))
     return done
 
 
@@ -379,7 +390,8 @@ def files() -> dict[str, Any]:
     has not answered, ``error``) and ``trees``: by name whether all that have answered serve the ``same``, and the
     ``digest`` of each. Of a tree that differs also ``paths``: by path, of each master the beginning of the digest of
     what it serves, empty where it has none; at most 50, the number of the others is ``left_out``. The exit code is 1
-    when something differs. Pillar data that come from elsewhere (``ext_pillar``) are not looked at.
+    when something differs, or a master does not answer. Pillar data that come from elsewhere (``ext_pillar``) are not
+    looked at.
 
     CLI Example:
 
@@ -390,8 +402,9 @@ def files() -> dict[str, Any]:
 
     def compared() -> dict[str, Any]:
         found: dict[str, Any] = _call("files")
-        differs = not all(tree["same"] for tree in found["trees"].values())
-        return {**found, **({"retcode": 1} if differs else {})}
+        same = all(tree["same"] for tree in found["trees"].values())
+        heard = not any("error" in one for one in found["masters"].values())
+        return {**found, **({} if same and heard else {"retcode": 1})}
 
     done: dict[str, Any] = _told(compared)
     return done
@@ -415,6 +428,59 @@ def refresh() -> dict[str, Any]:
         return {**found, **({} if set(found.values()) == {True} else {"retcode": 1})}
 
     done: dict[str, Any] = _told(refreshed)
+    return done
+
+
+def pull(member: str = "", dry_run: bool = False, stop: bool = False, undo: bool = False) -> dict[str, Any]:
+    """
+    Let what ``member`` serves take the place of this master's ``file_roots`` and ``pillar_roots``.
+
+    The other master has to offer it (``pull: {offer: [files, pillar]}``), and this one to take it (``take``). Every
+    root is replaced as a whole, in one step, when all of it is here and is what was signed; what was served before is
+    kept until the next pull, and ``undo`` puts it back. A symbolic link comes as what it leads to. What was cut off
+    goes on with the next pull; ``stop`` ends one that is at work. ``dry_run`` changes nothing.
+
+    Returns ``member`` and ``trees``: by name (``files base``, ``pillar base``; further roots of an environment as
+    ``files base 2``) the ``root`` here and whether it was the ``same``; else the paths to ``add``, ``change`` and
+    ``remove``, the ``bytes`` to fetch, how many symbolic ``links`` here give way to files, and why it would be
+    ``refused``. ``left_out`` names what is not pulled. Or ``error``, with exit code 1.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run masters.pull paris dry_run=True
+        salt-run masters.pull paris
+        salt-run masters.pull undo=True
+    """
+
+    def work() -> dict[str, Any]:
+        if stop:
+            return {"stopped": _call("stop_pull")}
+        if undo:
+            return {"undone": _call("undo_pull")}
+        if not member:
+            raise RefusedError("pull from which member? (salt-run masters.members)")
+        return follow.pull(_call, str(member), bool(dry_run))
+
+    done: dict[str, Any] = _told(work)
+    return done
+
+
+def release() -> dict[str, Any]:
+    """
+    End the hold of this master, which is behind the reference member of its group.
+
+    It does not begin again before the reference serves something else. Returns ``released``; or ``error``, with exit
+    code 1.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run masters.release
+    """
+    done: dict[str, Any] = _told(lambda: _call("release"))
     return done
 
 

@@ -31,10 +31,11 @@ class Story:
         self.records = []
         self.seen = [{} for _ in PUBLICS]
 
-    def say(self, who, state, about, last=0, *, survivor=False):
+    def say(self, who, state, about, last=0, *, survivor=False, **more):
         """Let ``who`` say that ``about`` has come or gone."""
         counter = 1 + max((one.counter for one in self.records if one.origin == origin(who)), default=0)
-        facts = Facts(PUBLICS[about], NAMES[about], "127.0.0.1:1", {origin(about): last} if last else {}, "", survivor)
+        ends = {origin(about): last} if last else {}
+        facts = Facts(PUBLICS[about], NAMES[about], "127.0.0.1:1", ends, "", survivor, **more)
         made = Record(
             group.KIND, group.subject(PUBLICS[about]), state, group.digest(PUBLICS[about]), facts.encode(),
             origin(who), counter, dict(self.seen[who]), 1,
@@ -214,3 +215,112 @@ def test_every_pair_of_evictions_ends_the_same_for_all():
     story.say(LYON, State.EVICTED, PARIS, last=3, survivor=True)
     results = {tuple(sorted(story.states(order).items())) for order in itertools.permutations(story.records)}
     assert results == {(("lyon", "active"), ("nantes", "active"), ("paris", "evicted"))}
+
+
+# -- two must agree ----------------------------------------------------------------------------------------------------
+
+
+def agreeing(*others):
+    """A group of paris and ``others`` in which two must agree."""
+    story = Story()
+    story.say(PARIS, State.JOINED, PARIS, agree=True)
+    for other in others:
+        story.say(PARIS, State.JOINED, other)
+    story.tell()
+    return story
+
+
+def name(record):
+    """What stands for a proposal in what agrees to it."""
+    return f"{record.origin.hex()}:{record.counter}"
+
+
+def proposed(story):
+    """Who proposes about whom, as everybody sees it."""
+    found = group.evaluate(PUBLICS[PARIS], story.records)
+    names = {short: one.name for short, one in found.members.items()}
+    return {(names[one.by], names[one.about]) for one in found.proposals}
+
+
+def test_one_member_alone_evicts_nobody_where_two_must_agree():
+    """Nor does it let one leave; what another one has proposed it can do."""
+    story = agreeing(NANTES, LYON)
+    story.say(PARIS, State.EVICTED, LYON, last=1)
+    story.say(PARIS, State.LEFT, NANTES, last=1)
+    assert set(story.states().values()) == {"active"}
+    wish = story.say(NANTES, State.PROPOSED, LYON)
+    assert proposed(story) == {("nantes", "lyon")}
+    story.say(NANTES, State.EVICTED, LYON, last=1, proposal=name(wish))
+    assert story.states()["lyon"] == "active"
+    story.tell()
+    story.say(PARIS, State.EVICTED, LYON, last=1, proposal=name(wish))
+    assert story.states() == {"paris": "active", "nantes": "active", "lyon": "evicted"}
+    assert proposed(story) == set()
+
+
+def test_a_victims_own_word_evicts_nobody_but_lets_it_leave():
+    """Who wants to leave has said so itself."""
+    story = agreeing(NANTES, LYON)
+    wish = story.say(LYON, State.PROPOSED, LYON)
+    story.tell()
+    story.say(PARIS, State.EVICTED, LYON, last=1, proposal=name(wish))
+    assert story.states()["lyon"] == "active"
+    story.say(PARIS, State.LEFT, LYON, last=1, proposal=name(wish))
+    assert story.states()["lyon"] == "left"
+
+
+def test_a_proposal_about_another_one_or_by_nobody_is_no_proposal():
+    """Each eviction needs its own."""
+    story = agreeing(NANTES, LYON)
+    wish = story.say(NANTES, State.PROPOSED, PARIS)
+    foreign = story.say(LILLE, State.PROPOSED, LYON)
+    story.tell()
+    for one in (wish, foreign):
+        story.say(PARIS, State.EVICTED, LYON, last=1, proposal=name(one))
+    story.say(PARIS, State.EVICTED, LYON, last=1, proposal="nonsense")
+    assert story.states()["lyon"] == "active"
+
+
+def test_a_proposal_that_was_taken_back_is_none():
+    """To those that know of it; who agreed before it knew has agreed."""
+    story = agreeing(NANTES, LYON)
+    wish = story.say(NANTES, State.PROPOSED, LYON)
+    story.tell()
+    story.say(NANTES, State.PROPOSED, LYON, withdrawn=True)
+    assert proposed(story) == set()
+    early = story.say(PARIS, State.EVICTED, LYON, last=1, proposal=name(wish))
+    assert story.states()["lyon"] == "evicted"
+    story.records.remove(early)
+    story.tell()
+    story.say(PARIS, State.EVICTED, LYON, last=1, proposal=name(wish))
+    assert story.states()["lyon"] == "active"
+
+
+def test_an_eviction_falls_with_its_proposal():
+    """A member that was evicted before has proposed nothing, whoever agreed to it."""
+    story = agreeing(NANTES, LYON, LILLE)
+    other = story.say(NANTES, State.PROPOSED, LILLE)
+    story.tell([PARIS])
+    wish = story.say(LILLE, State.PROPOSED, NANTES)
+    story.tell([LYON])
+    story.say(PARIS, State.EVICTED, LILLE, last=0, proposal=name(other))
+    story.say(LYON, State.EVICTED, NANTES, last=1, proposal=name(wish))
+    assert story.states() == {"paris": "active", "nantes": "active", "lyon": "active", "lille": "evicted"}
+
+
+@given(st.data())
+def test_a_group_that_agrees_is_a_function_of_the_set(data):
+    """In whatever order records come."""
+    story = agreeing(NANTES, LYON)
+    for _ in range(data.draw(st.integers(1, 7))):
+        who, about = data.draw(st.permutations([PARIS, NANTES, LYON]))[:2]
+        wishes = [name(one) for one in story.records if one.state is State.PROPOSED]
+        state = data.draw(st.sampled_from([State.PROPOSED, State.EVICTED]))
+        more = {"proposal": data.draw(st.sampled_from(wishes))} if wishes and state is State.EVICTED else {}
+        story.say(who, state, about, last=data.draw(st.integers(0, 3)), **more)
+        if data.draw(st.booleans()):
+            story.tell()
+    shuffled = data.draw(st.permutations(story.records))
+    assert group.evaluate(PUBLICS[PARIS], shuffled) == group.evaluate(PUBLICS[PARIS], story.records)
+    gone = [one for one in story.states().values() if one == "evicted"]
+    assert len(gone) <= 2

@@ -13,7 +13,7 @@ import pytest
 
 from saltext_logilab.errors import UnavailableError, WireError
 from saltext_logilab.identity import load_or_create
-from saltext_logilab.masters import archive, control, health, link, service
+from saltext_logilab.masters import archive, control, health, link, service, views
 from saltext_logilab.masters.archive import open_journal
 from saltext_logilab.masters.exchange import AT_ONCE
 from saltext_logilab.masters.journal import Journal
@@ -460,3 +460,68 @@ def test_questions_that_take_time_hold_up_nobody_and_are_few_at_once(tmp_path):
             self.around.jobs = Slow()
 
     play(tmp_path, story, kind=Busy)
+
+
+def test_what_follows_deletes_is_done_once_for_all_of_a_batch(tmp_path):
+    """A member that learns of many deletes at once rotates its AES key once."""
+
+    async def story(paris, nantes):
+        names = [f"web{number}" for number in range(9)]
+        for name in names:
+            paris.place(name, KEYS[0])
+        await until(lambda: len(nantes.accepted()) == len(names), "all on nantes")
+        await nantes.kill()
+        for name in names:
+            paris.delete(name)
+        await until(lambda: paris.journal.counts()["deleted"] == len(names), "noted on paris")
+        nantes.start()
+        await until(lambda: not nantes.accepted(), "gone from nantes")
+        await until(lambda: nantes.around.forgotten, "rotated")
+        paris.place("last", KEYS[1])
+        await until(lambda: "last" in nantes.accepted(), "what came later")
+        assert nantes.around.forgotten == 1
+
+    play(tmp_path, story)
+
+
+def test_two_that_resolve_a_conflict_differently_leave_it(tmp_path):
+    """Neither knew of the other: the conflict stays on both, each with its own key, and a third word ends it."""
+
+    async def story(paris, nantes):
+        await nantes.kill()
+        paris.place("web1", KEYS[0])
+        await until(lambda: paris.journal.counts()["accepted"] == 1, "noted on paris")
+        nantes.place("web1", KEYS[1])
+        nantes.start()
+        for site in (paris, nantes):
+            await until(lambda site=site: len(views.conflicts(site.journal).get("web1", ())) == 2, "a conflict")
+        await nantes.kill()
+        await paris.ask("resolve", minion="web1", fingerprint=KEYS[1].fingerprint, actor="a")
+        await until(lambda: paris.accepted() == {"web1": KEYS[1]}, "as resolved on paris")
+        await paris.kill()
+        nantes.start()
+        await until((nantes.state / "control").exists, "nantes is up")
+        await nantes.ask("resolve", minion="web1", fingerprint=KEYS[0].fingerprint, actor="b")
+        await until(lambda: nantes.accepted() == {"web1": KEYS[0]}, "as resolved on nantes")
+        paris.start()
+        for site in (paris, nantes):
+            await until(lambda site=site: len(views.conflicts(site.journal).get("web1", ())) == 2, "it is back")
+        assert (paris.accepted(), nantes.accepted()) == ({"web1": KEYS[1]}, {"web1": KEYS[0]})
+        await nantes.ask("resolve", minion="web1", fingerprint=KEYS[1].fingerprint, actor="c")
+        for site in (paris, nantes):
+            await until(lambda site=site: views.conflicts(site.journal) == {}, "settled")
+            await until(lambda site=site: site.accepted() == {"web1": KEYS[1]}, "one key")
+
+    play(tmp_path, story)
+
+
+def test_many_keys_of_one_minion_are_shown_bounded():
+    """Whoever floods pending keys under one id fills no screen."""
+    prints = [f"{number:02}" for number in range(9)]
+    told = {
+        f"master{number}": {"answer": {"pending": {"count": 1, "keys": {"web1": one}}}}
+        for number, one in enumerate(prints)
+    }
+    shown = views.keys({**told, "dead": {"error": "it is not connected"}})
+    assert list(shown["keys"]["web1"]["pending"]) == prints[:5]
+    assert shown["masters"]["dead"] == {"error": "it is not connected"}

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import dataclasses
+import itertools
 import json
 import time
 
@@ -10,9 +11,10 @@ import pytest
 
 from saltext_logilab.errors import ConfigurationError, RefusedError
 from saltext_logilab.masters import invites, membership, status
+from saltext_logilab.masters.journal import FRESH
 from saltext_logilab.masters.keydirs import KeyDirectories
 from tests.support.minion_keys import KEYS
-from tests.unit.masters.test_members import Site, play, until
+from tests.unit.masters.test_members import Site, be_one_group, play, until
 
 
 def apart(folder, story, names=("paris", "nantes")):
@@ -406,6 +408,8 @@ def test_the_table_shows_members_and_problems(tmp_path):
         text = status.table("paris", status.status(paris.settings, time.time()))
         assert "paris (this)" in text
         assert "evicted" in text
+        (lyon_row,) = [line for line in text.splitlines() if line.startswith("lyon")]
+        assert lyon_row.split()[-3:] == ["same", "3008", "0"]
         assert text.count("PROBLEM") == 1
         assert json.loads((paris.state / "group.json").read_text())["founder"]
 
@@ -418,3 +422,147 @@ def test_an_invite_names_no_secret_in_what_it_returns():
     assert membership.INVITE_TIME <= 3600
     assert invites.parse(invite.encode()) == invite
     assert invite.secret not in invite.encode()
+
+
+def test_the_invites_of_an_evicted_member_are_void(tmp_path):
+    """Who is let in by one that did not know of its eviction is no member to the others, and decides nothing there."""
+
+    async def run():
+        paris, nantes, lyon = sites = [Site(tmp_path, name) for name in ("paris", "nantes", "lyon")]
+        be_one_group([paris, nantes])
+        for site in sites:
+            site.start()
+            await until((site.state / "control").exists, f"{site.name} listens to its operator")
+        await until(lambda: nantes.peer(paris).get("connected"), "connected")
+        text = await nantes.ask("invite")
+        await nantes.kill()
+        await paris.ask("evict", name="nantes", actor="root")
+        await paris.kill()
+        nantes.start()
+        await until((nantes.state / "control").exists, "nantes is back, and knows nothing")
+        assert (await lyon.ask("join", text=text, adopt=False, dry_run=False))["joined"]
+        await until(lambda: lyon.peer(nantes).get("connected") and not lyon.journal.note(FRESH), "lyon takes part")
+        lyon.place("rogue", KEYS[1])
+        await until(lambda: "rogue" in nantes.accepted(), "shared with who has let it in")
+        paris.start()
+        await until(lambda: states(nantes)["nantes"] == "evicted", "nantes knows")
+        assert set(states(paris)) == {"paris", "nantes"}
+        text = await paris.ask("invite")
+        await refused(nantes.ask("invite"), "this master is evicted")
+        paris.place("web1", KEYS[0])
+        await until(lambda: paris.journal.counts()["accepted"] == 1, "paris goes on")
+        assert "rogue" not in paris.accepted()
+        for site in sites:
+            await site.kill()
+
+    asyncio.run(run())
+
+
+def agreeing(folder, story, names=("paris", "nantes", "lyon")):
+    """Run ``story`` with members of a group in which two must agree."""
+
+    async def joined(paris, *others):
+        await paris.ask("init", agree=True)
+        for other in others:
+            await other.ask("join", text=await paris.ask("invite"), adopt=False, dry_run=False)
+        for site in (paris, *others):
+            await until(lambda site=site: set(states(site)) == set(names), f"{site.name} knows all")
+            await until(lambda site=site: not site.journal.note(FRESH), f"{site.name} takes part")
+        for site, other in itertools.permutations((paris, *others), 2):
+            await until(lambda site=site, other=other: site.peer(other).get("connected"), "all are connected")
+        await story(paris, *others)
+
+    apart(folder, joined, names)
+
+
+def status_of(site):
+    """The problems that ``site`` tells."""
+    return status.status(site.settings, time.time())["problems"]
+
+
+def test_two_must_agree_to_an_eviction(tmp_path):
+    """The first one proposes it, which all are told, and may take it back; a second one does it."""
+
+    async def story(paris, nantes, lyon):
+        told = await paris.ask("evict", name="lyon", actor="root")
+        assert told["proposed"] == "lyon"
+        for site in (paris, nantes):
+            await until(lambda site=site: "proposed to evict lyon" in str(status_of(site)), "all are told")
+        assert states(nantes)["lyon"] == "active"
+        await refused(paris.ask("evict", name="lyon", actor="root"), "a second one has to agree")
+        await paris.ask("evict", name="lyon", actor="root", withdraw=True)
+        await until(lambda: not nantes.journal.group().proposals, "taken back")
+        await refused(nantes.ask("evict", name="lyon", actor="root", withdraw=True), "has not proposed")
+        assert (await nantes.ask("evict", name="lyon", actor="root"))["proposed"] == "lyon"
+        await until(lambda: paris.journal.group().proposals, "paris knows")
+        assert (await paris.ask("evict", name="lyon", actor="root"))["evicted"] == "lyon"
+        for site in (paris, nantes, lyon):
+            await until(lambda site=site: states(site)["lyon"] == "evicted", f"{site.name} knows")
+        await refused(paris.ask("evict", name="nantes", actor="root"), "leave alone=True")
+        assert await nantes.ask("leave")
+        await until(nantes._task.done, "nantes has left, by its own word and that of paris")
+        await until(lambda: states(paris)["nantes"] == "left", "paris knows")
+
+    agreeing(tmp_path, story)
+
+
+def test_two_must_agree_to_many_deletes(tmp_path):
+    """Confirmed where they were held they are proposed; all are told; confirmed on another member they are shared."""
+
+    async def story(paris, nantes):
+        names = [f"web{number:02}" for number in range(25)]
+        for one in names:
+            paris.place(one, KEYS[0])
+        await until(lambda: len(nantes.accepted()) == len(names), "all on nantes")
+        await refused(nantes.ask("confirm", undo=False, member="paris"), "asks nobody to agree")
+        for one in names:
+            paris.delete(one)
+        await until(lambda: len(nantes.accepted()) + paris.journal.counts()["deleted"] == len(names), "shared or held")
+        await until(lambda: paris.health().get("held", 0) == len(nantes.accepted()) > 0, "the rest is held")
+        left = len(nantes.accepted())
+        assert await paris.ask("confirm", undo=False) == {"proposed": left}
+        await until(lambda: "paris asks to agree: " in str(status_of(nantes)), "nantes is told")
+        assert len(nantes.accepted()) == left
+        await refused(nantes.ask("confirm", undo=False, member="lyon"), "no other member")
+        assert await nantes.ask("confirm", undo=False, member="paris") == {"confirmed": left}
+        await until(lambda: not nantes.accepted(), "gone everywhere")
+        await until(lambda: "asks to agree" not in str(status_of(nantes)), "nothing is asked any more")
+
+    agreeing(tmp_path, story, ("paris", "nantes"))
+
+
+def test_a_master_that_nobody_lets_go_leaves_alone(tmp_path):
+    """With the keys that it has, into a group of its own."""
+
+    async def story(paris, nantes):
+        paris.place("web1", KEYS[0])
+        await until(lambda: "web1" in nantes.accepted(), "on nantes")
+        await paris.kill()
+        await until(lambda: not nantes.peer(paris).get("connected"), "paris is lost")
+        await refused(nantes.ask("leave"), "no other member has let this one go")
+        assert await nantes.ask("leave", alone=True)
+        await until(nantes._task.done, "nantes has ended")
+        assert "web1" in nantes.accepted()
+
+    agreeing(tmp_path, story, ("paris", "nantes"))
+
+
+def test_nothing_is_kept_any_more_for_a_member_that_was_evicted(tmp_path):
+    """A tombstone waits for a member that is away, and goes when that is none any more."""
+
+    async def story(paris, nantes, lyon):
+        paris.place("web1", KEYS[0])
+        for site in (nantes, lyon):
+            await until(lambda site=site: "web1" in site.accepted(), f"on {site.name}")
+        await until(lambda: len(paris.journal.acknowledged()) == 2, "both have acknowledged something")
+        await lyon.kill()
+        paris.delete("web1")
+        await until(lambda: "web1" not in nantes.accepted(), "gone from nantes")
+        await until(lambda: paris.peer(nantes).get("behind") == 0, "nantes has acknowledged it")
+        assert paris.journal.collect() == 0
+        assert "web1" in paris.journal.records()
+        await paris.ask("evict", name="lyon", actor="root")
+        for site in (paris, nantes):
+            await until(lambda site=site: "web1" not in site.journal.records(), f"dropped on {site.name}")
+
+    play(tmp_path, story, ("paris", "nantes", "lyon"))

@@ -37,7 +37,23 @@ def test_the_others_may_reach_a_master_elsewhere():
     assert settings.read(opts(GOOD)).reached == "192.0.2.1:4507"
 
 
+def test_nothing_is_pulled_or_held_by_default():
+    """What is set is read."""
+    plain = settings.read(opts(GOOD))
+    assert (plain.pull.offer, plain.pull.take, plain.hold.reference) == ((), (), "")
+    told = {"pull": {"offer": ["files"], "take": ["files", "pillar"], "max_size": 5}, "hold": {"reference": "lyon"}}
+    found = settings.read(opts({**GOOD, **told}))
+    assert (found.pull.offer, found.pull.take, found.pull.limits.size) == (("files",), ("files", "pillar"), 5)
+    assert (found.hold.reference, found.hold.after, found.hold.minutes) == ("lyon", 120, 60)
+
+
 WRONG = [
+    ({**GOOD, "pull": {"offer": "files"}}, "logilab:masters:pull:offer must be a list, not 'files'"),
+    ({**GOOD, "pull": {"take": ["mine"]}}, "pull:take must be a list of files and pillar, not ['mine']"),
+    ({**GOOD, "pull": {"max_files": 0}}, "pull:max_files must be 1 or more, not 0"),
+    ({**GOOD, "pull": {"offers": []}}, "did you mean 'offer'"),
+    ({**GOOD, "hold": {"after": 0}}, "hold:after must be 1 or more, not 0"),
+    ({**GOOD, "hold": {"refrence": "x"}}, "did you mean 'reference'"),
     ({**GOOD, "listn": 1}, "logilab:masters:listn is not a known setting"),
     ({**GOOD, "listne": 1}, "did you mean 'listen'"),
     ({}, "logilab:masters:listen is missing"),
