@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from saltext_logilab.within.modules import pkg as shared
+from saltext_logilab.within.functions import pkg as shared
 from saltext_logilab.within.overrides import take_over
 
 take_over(shared, globals())
