@@ -8,6 +8,7 @@ from typing import Any
 
 import salt.channel.client
 import salt.fileclient
+import salt.utils.templates
 
 from saltext_logilab.errors import ConfigurationError, UnavailableError
 
@@ -44,3 +45,36 @@ def push(pieces: Iterator[bytes], path: str, resource: str, opts: Mapping[str, A
                 raise UnavailableError("the master takes no file: see file_recv in its configuration")
             load["loc"] += len(piece)
     return True
+
+
+def rendered(source: Any, template: str | None, names: Mapping[str, Any], context: Mapping[str, Any]) -> bytes:
+    """
+    Return what a file of the master holds once it is rendered, as a file state asks for it.
+
+    ``names`` are the template's ``salt``, ``grains``, ``pillar``, ``opts``, ``name`` and ``context``; ``context`` is
+    the state run's own. Of a list of sources the first is taken that the master has.
+
+    :raises ConfigurationError: there is no such template engine.
+    :raises UnavailableError: the master has no such file, or it cannot be rendered.
+    """
+    saltenv = str(names["opts"].get("saltenv") or "base")
+    client = context["fileclient"]
+    path = _first(source, client, saltenv)
+    if not template:
+        return path.read_bytes()
+    if template not in salt.utils.templates.TEMPLATE_REGISTRY:
+        raise ConfigurationError(f"{template!r} is no template engine")
+    told = {**names, "source": str(source), "saltenv": saltenv, "fileclient": client}
+    found = salt.utils.templates.TEMPLATE_REGISTRY[template](str(path), to_str=True, **told)
+    if not found["result"]:
+        raise UnavailableError(f"{source} cannot be rendered: {found['data']}")
+    return str(found["data"]).encode()
+
+
+def _first(source: Any, client: Any, saltenv: str) -> Path:
+    for one in source if isinstance(source, list) else [source]:
+        if not isinstance(one, str) or not one.startswith("salt://"):
+            raise ConfigurationError(f"{one!r} is no file of the master (salt://…)")
+        if found := client.cache_file(one, saltenv):
+            return Path(found)
+    raise UnavailableError(f"the master has no {source} in {saltenv}")
