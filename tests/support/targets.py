@@ -15,6 +15,7 @@ from saltext_logilab.lab.lab import Lab
 from tests.support.waiting import wait_until
 
 PATIENCE = 60
+LONG = 600
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,12 @@ class Targets:
         """Return what each that is targeted returns."""
         with self._client() as client:
             found: dict[str, Any] = client.cmd(
-                target, function, list(arguments), tgt_type=kind, timeout=PATIENCE, kwarg=told or None
+                target,
+                function,
+                list(arguments),
+                tgt_type=kind,
+                timeout=LONG if target.startswith("T@") else PATIENCE,
+                kwarg=told or None,
             )
         return found
 
