@@ -62,6 +62,10 @@ class Interior:
             command = replace(command, timeout=self._limit)
         return inside.run(self._client, self._container, command)
 
+    def has(self, path: str) -> bool:
+        """Say whether anything stands at a path that no mount hides; as :meth:`.Transport.has`."""
+        return self._client.has_path(self._container, path)
+
     def stat(self, path: str) -> Stat | None:
         """Return what stands at a path; as :meth:`.Transport.stat`."""
         if self._is_hidden(path):

@@ -24,15 +24,17 @@ class Targets:
 
     lab: Lab
 
-    def ask(self, target: str, function: str, *arguments: Any, kind: str = "compound", **told: Any) -> dict[str, Any]:
-        """Return what each that is targeted returns."""
+    def ask(
+        self, target: str, function: str, *arguments: Any, kind: str = "compound", patience: int = 0, **told: Any
+    ) -> dict[str, Any]:
+        """Return what each that is targeted returns; ``patience``: seconds without any answer that are enough."""
         with self._client() as client:
             found: dict[str, Any] = client.cmd(
                 target,
                 function,
                 list(arguments),
                 tgt_type=kind,
-                timeout=LONG if target.startswith("T@") else PATIENCE,
+                timeout=patience or (LONG if target.startswith("T@") else PATIENCE),
                 kwarg=told or None,
             )
         return found

@@ -79,15 +79,15 @@ def test_nothing_by_accident(targets: Targets, target: str, kind: str) -> None:
     calls: list[tuple[str, list[Any]]] = [
         ("cmd.run", ["echo hacked >/tmp/hacked"]),
         ("file.write", ["/tmp/hacked", "x"]),
-        ("state.single", ["cmd.run", "echo hacked >/tmp/hacked"]),
     ]
-    for function, arguments in calls if target != "*" else [*calls, ("state.apply", ["motd"])]:
-        found = targets.ask(target, function, *arguments, kind=kind)
-        refusals = {one: told for one, told in found.items() if one.endswith(".m1")}
-        assert all(f"{function} may change {one}" in str(told) for one, told in refusals.items()), found
-        assert all("does not name it: target it by T@docker" in str(told) for told in refusals.values())
-        if kind == "glob" and target == "*":
-            assert set(refusals) == {"web.m1", "db.m1"}
+    if target in ("*", "w*"):
+        calls += [("state.single", ["cmd.run", "echo hacked >/tmp/hacked"]), ("state.apply", ["motd"])]
+    for function, arguments in calls:  # Salt returns nothing of a minion's own states where it has resources
+        found = targets.ask(target, function, *arguments, kind=kind, patience=15)
+        refusals = {one: str(told) for one, told in found.items() if one.endswith(".m1")}
+        assert all(f"{function} may change {one}" in told for one, told in refusals.items()), found
+        assert all("does not name it: target it by T@docker" in told for told in refusals.values())
+        assert set(refusals) == {"web.m1", "db.m1"} or target != "*"
     for name in ("web", "db"):
         assert targets.one(name, "file.file_exists", "/tmp/hacked") is False
 
