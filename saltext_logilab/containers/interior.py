@@ -31,6 +31,7 @@ from saltext_logilab.within.transport import (
     OTHER,
     Command,
     Done,
+    NoProgramError,
     NoSuchFileError,
     NotRunningError,
     Stat,
@@ -70,6 +71,9 @@ class Interior:
         """Return what stands at a path; as :meth:`.Transport.stat`."""
         if self._is_hidden(path):
             return programs.stat(self.run, path)
+        if self._is_podman and self._state.get("Running"):  # its archives tell no owner
+            with contextlib.suppress(NoProgramError):
+                return programs.stat(self.run, path)
         try:
             with self._first(path) as (member, _):
                 mode, owner = member.mode & 0o7777, (member.uid, member.gid)
@@ -140,6 +144,8 @@ class Interior:
             yield piece
 
     def _put(self, folder: str, tar: bytes) -> None:
+        if self._is_podman and not self.has(folder):  # it would make one
+            raise NoSuchFileError(f"there is no folder {folder} in {self.label}")
         try:
             self._client.put_archive(self._container, folder, tar)
         except NoSuchContainerError as err:
@@ -149,6 +155,10 @@ class Interior:
     @cached_property
     def _has_mover(self) -> str:
         return next((one for one in _MOVERS if self._client.has_path(self._container, one)), "")
+
+    @cached_property
+    def _is_podman(self) -> bool:
+        return self._client.version().startswith("Podman")
 
     @cached_property
     def _told(self) -> dict[str, Any]:
