@@ -35,8 +35,9 @@ def targets(make_module_lab: LabFactory, docker_host: DockerHost) -> Targets:
         "external_auth": {"sharedsecret": {"alice": allowed}},
         "sharedsecret": "word",
         "file_recv": True,
+        "ext_pillar": [{"resource_ids": {}}],
     }
-    made = make_module_lab(masters=("paris",), minions=("m1",), minion_options=minion, master_options=master)
+    made = make_module_lab(masters=("paris",), minions=("m1", "taken.m1"), minion_options=minion, master_options=master)
     accept_all(made)
     found = Targets(made)
     found.configure(resources=SLOW, motto="of the minion")
@@ -71,8 +72,8 @@ def test_targeting(targets: Targets, run_container: Callable[..., Any]) -> None:
     assert targets.ask("T@docker and G@labels:role:db", "test.ping") == {"db.m1": True}
     assert targets.ask("labels:role:web", "test.ping", kind="grain") == {"web.m1": True}
     assert targets.ask("web.m1", "test.ping", kind="glob") == {"web.m1": True}
-    assert targets.ask("*", "test.ping", kind="glob") == {"m1": True, **both}
-    assert targets.ask("*", "test.ping") == {"m1": True}, "a compound glob means minions alone"
+    assert targets.ask("*", "test.ping", kind="glob") == {"m1": True, "taken.m1": True, **both}
+    assert targets.ask("*", "test.ping") == {"m1": True, "taken.m1": True}, "a compound glob means minions alone"
 
 
 @pytest.mark.usefixtures("web_and_db")
@@ -92,7 +93,7 @@ def test_nothing_by_accident(targets: Targets, target: str, kind: str) -> None:
         calls += [("state.apply", ["harmless"])]
     for function, arguments in calls:  # Salt returns nothing of a minion's own states where it has resources
         found = targets.ask(target, function, *arguments, kind=kind, patience=15)
-        told = {one: str(told) for one, told in found.items() if one.endswith(".m1")}
+        told = {one: str(told) for one, told in found.items() if one in ("web.m1", "db.m1")}
         refusals = {one: text for one, text in told.items() if "did not return" not in text}
         assert all(f"{function} may change {one}" in text for one, text in refusals.items()), found
         assert all("does not name it: target it by T@docker" in text for text in refusals.values())
@@ -138,6 +139,18 @@ def test_a_container_that_comes_goes_stops_and_comes_again(
         assert "not running" in targets.one("web", function, *arguments)
     web.start()
     wait_until(lambda: targets.grains("web").get("state") == "running", PATIENCE, "the state at the master")
+
+
+def test_an_id_that_a_minion_has(targets: Targets, run_container: Callable[..., Any]) -> None:
+    """It is refused, and said why; the minion of that id is the only one that answers."""
+    run_container("taken", labels={"target": "yes"})
+    run_container("after", labels={"target": "yes"})
+    targets.wait_for("after")
+    assert "taken.m1" not in targets.known()
+    found = targets.ask("m1", "docker_targets.list", kind="glob")["m1"]
+    assert found["refused"] == {"taken.m1": "'taken.m1' is the id of a minion"}
+    assert found["targets"]["after.m1"]["container"] == "after"
+    assert "a container is no target: 'taken.m1'" in targets.lab.log("m1").read_text()
 
 
 def test_grains(targets: Targets, web: Any) -> None:
