@@ -98,24 +98,13 @@ def spent(process: psutil.Process) -> float:
 def asked(found: Targets, target: str, function: str, *arguments: str) -> tuple[int, float]:
     """Return how many answered rightly, and the CPU milliseconds for each."""
     process = daemon(found.lab, "m1")
+    others = len(process.children())
     begin = spent(process)
     command = ("salt", "-t", "300", "--out", "yaml", "-C", target, function, *arguments)
     told = yaml.safe_load(found.lab.run("paris", *command, timeout=PATIENCE).stdout) or {}
-    wait_until(lambda: not [one for one in process.children() if is_job(one)], PATIENCE, "the jobs' processes")
+    wait_until(lambda: len(process.children()) <= others, PATIENCE, "the end of the jobs' processes")
     right = [value for value in told.values() if value is True or value == "x"]
     return len(right), 1000 * (spent(process) - begin) / CONTAINERS
-
-
-def is_job(process: psutil.Process) -> bool:
-    """Whether a minion's process is one of a job."""
-    try:
-        return (
-            time.time() - process.create_time() < PATIENCE
-            and process.status() != psutil.STATUS_ZOMBIE
-            and ("Minion._thread_return" in " ".join(process.cmdline()))
-        )
-    except psutil.NoSuchProcess:
-        return False
 
 
 def jobs(found: Targets, engine: DockerHost) -> Iterator[Row]:

@@ -104,7 +104,7 @@ def run(client: Client, container: str, command: Command) -> Done:
         in_time = _exchange(connection, response, command.stdin, output, end)
     if in_time:
         return output.done(_code(client, identity, container))
-    _kill(mark.encode(), _pid(client, identity))
+    _end(client, identity, mark)
     return output.done(None)
 
 
@@ -160,11 +160,20 @@ def _code(client: Client, identity: str, container: str) -> int:
         time.sleep(_PAUSE)
 
 
-def _pid(client: Client, identity: str) -> int:
-    try:
-        return int(client.exec_inspect(identity).get("Pid") or 0)
-    except UnavailableError:
-        return 0  # it is gone with its container
+def _end(client: Client, identity: str, mark: str) -> None:
+    """Kill a command until the Engine knows its end: on a busy host it may start only after its time is over."""
+    end = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            told = client.exec_inspect(identity)
+        except UnavailableError:
+            told = {"ExitCode": 0}  # it is gone with its container
+        _kill(mark.encode(), int(told.get("Pid") or 0))
+        if not told.get("Running") and told.get("ExitCode") is not None:
+            return
+        if time.monotonic() > end:
+            raise UnavailableError("the command took too long and could not be killed: the engine says that it runs")
+        time.sleep(_PAUSE)
 
 
 def _kill(mark: bytes, first: int) -> None:
