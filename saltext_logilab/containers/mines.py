@@ -62,9 +62,11 @@ def pillar(opts: Mapping[str, Any], minion: str) -> Mapping[str, Any]:
 
 
 def resources(opts: Mapping[str, Any]) -> dict[tuple[str, str], str]:
-    """Return the type and the id of each resource that is registered here (Salt 3008), with its minion."""
-    from salt.utils.resource_registry import get_registry  # noqa: PLC0415 - unknown to Salt 3006 and 3007
-
+    """Return the type and the id of each resource that is registered here, with its minion; none before Salt 3008."""
+    try:
+        from salt.utils.resource_registry import get_registry  # noqa: PLC0415
+    except ImportError:
+        return {}
     registry = get_registry(dict(opts))
     found = (
         (kind, one) for kind in registry._store.resource_types() for one in registry.get_resource_ids_by_type(kind)

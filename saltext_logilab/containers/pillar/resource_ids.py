@@ -29,14 +29,6 @@ if TYPE_CHECKING:
 TYPES = ("docker", "libvirt")
 
 
-def __virtual__() -> bool | tuple[bool, str]:
-    try:
-        import salt.utils.resource_registry  # noqa: F401, PLC0415
-    except ImportError:
-        return False, "this Salt knows no resources: 3008 or newer"
-    return True
-
-
 def ext_pillar(minion_id: str, pillar: dict[str, Any], *_: Any) -> dict[str, Any]:
     """
     Return the reserved ids of the types that the minion's pillar has.
