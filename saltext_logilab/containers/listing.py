@@ -68,18 +68,18 @@ def container(listed: Mapping[str, Any], labels: Collection[str] = ()) -> Contai
     told = listed.get("Labels") or {}
     health = _HEALTH.search(str(listed.get("Status") or ""))
     # After a crash of the daemon, exited containers still claim their ports.
-    state = _state(listed)
+    told_state = state(listed)
     return Container(
         id=listed["Id"],
         name=name(listed.get("Names") or ()),
         image=str(listed.get("Image") or ""),
-        state=state,
-        health=health[1] if health and state in LIVE else "",
+        state=told_state,
+        health=health[1] if health and told_state in LIVE else "",
         network=network_mode(listed),
         project=_label(told.get(PROJECT)),
         service=_label(told.get(SERVICE) or told.get(_SWARM_SERVICE)),
         labels=tuple(sorted((key, _label(value)) for key, value in told.items() if key in labels)),
-        ports=ports(listed.get("Ports") or ()) if state in LIVE else (),
+        ports=ports(listed.get("Ports") or ()) if told_state in LIVE else (),
     )
 
 
@@ -103,9 +103,10 @@ def with_own_network(listed: Iterable[Mapping[str, Any]]) -> set[str]:
     return {ids[0] for ids in owners.values() if len(ids) == 1}
 
 
-def _state(listed: Mapping[str, Any]) -> str:
-    state = str(listed.get("State") or "").lower()
-    return {"stopped": "exited", "configured": "exited"}.get(state, state)  # Podman's own words
+def state(listed: Mapping[str, Any]) -> str:
+    """Return how a container of a listing is: ``running``, ``exited``, …"""
+    told = str(listed.get("State") or "").lower()
+    return {"stopped": "exited", "configured": "exited"}.get(told, told)  # Podman's own words
 
 
 def name(names: Iterable[str]) -> str:
