@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
 from saltext_logilab.errors import ConfigurationError, UnavailableError
+from saltext_logilab.within.transport import NotRunningError
 
 TIMEOUT = 10.0
 CONTAINER_EVENTS = ("start", "die", "destroy", "rename", "pause", "unpause", "update", "health_status")
@@ -26,10 +27,6 @@ NETWORK_EVENTS = ("connect", "disconnect")
 
 class NoSuchContainerError(UnavailableError):
     """The daemon knows no container of that name or id."""
-
-
-class NotRunningError(UnavailableError):
-    """The container is there, but nothing can run in it now."""
 
 
 class Connection(http.client.HTTPConnection):
@@ -78,21 +75,23 @@ class _Call:
     query: Mapping[str, str] = field(default_factory=dict)
     container: str = ""
     method: str = "GET"
-    body: str | None = None
+    body: str | bytes | None = None
+    kind: str = "application/json"
 
 
 class Client:
     """The Engine at ``url``."""
 
-    def __init__(self, url: str, timeout: float = TIMEOUT) -> None:
+    def __init__(self, url: str, timeout: float = TIMEOUT, keep: bool = False) -> None:
         """
-        Take the daemon's URL; nothing is connected yet.
+        Take the daemon's URL; nothing is connected yet. ``keep``: one connection serves all short requests.
 
         :raises ConfigurationError: the URL is malformed.
         """
         split(url)
         self.url = url
         self._timeout = timeout
+        self._kept = Connection(url, timeout) if keep else None
 
     @property
     def is_local(self) -> bool:
@@ -173,6 +172,8 @@ class Client:
         """
         Start a prepared command; return the connection, which the caller closes, and the stream of its output.
 
+        The connection's ``wire`` takes the command's input.
+
         :raises UnavailableError: the daemon cannot be asked.
         """
         connection = Connection(self.url, self._timeout)
@@ -199,11 +200,43 @@ class Client:
         :raises UnavailableError: the daemon cannot be asked.
         """
         try:
-            where = f"/containers/{quote(container, safe='')}/archive"
-            self._whole(_Call(where, {"path": path}, container, "HEAD"))
+            self._whole(_Call(_archive(container), {"path": path}, container, "HEAD"))
         except NoSuchContainerError:
             return False
         return True
+
+    def get_archive(self, container: str, path: str) -> tuple[Connection, http.client.HTTPResponse]:
+        """
+        Return the connection, which the caller closes, and the tar stream of what stands at a path in a container.
+
+        :raises NoSuchContainerError: there is no such container, or nothing at that path.
+        :raises UnavailableError: the daemon cannot be asked.
+        """
+        connection = Connection(self.url, self._timeout)
+        try:
+            return connection, self._ask(connection, _Call(_archive(container), {"path": path}, container))
+        except BaseException:
+            connection.close()
+            raise
+
+    def put_archive(self, container: str, folder: str, tar: bytes) -> None:
+        """
+        Unpack a tar file into a folder of a container.
+
+        :raises NoSuchContainerError: there is no such container, or no such folder.
+        :raises UnavailableError: the daemon cannot be asked, or refuses it.
+        """
+        kind = "application/x-tar"
+        self._whole(_Call(_archive(container), {"path": folder}, container, "PUT", tar, kind))
+
+    def image(self, name: str) -> dict[str, Any]:
+        """
+        Return what the Engine tells of an image.
+
+        :raises UnavailableError: the daemon cannot be asked, or there is none.
+        """
+        found: dict[str, Any] = self._get(f"/images/{quote(name, safe='')}/json", {})
+        return found
 
     def _get(self, path: str, query: Mapping[str, str], container: str = "") -> Any:
         try:
@@ -212,17 +245,21 @@ class Client:
             raise UnavailableError(f"{self.url} does not answer as a container engine does") from err
 
     def _whole(self, call: _Call) -> bytes:
-        connection = Connection(self.url, self._timeout)
+        connection = self._kept or Connection(self.url, self._timeout)
+        is_whole = False
         try:
-            return self._ask(connection, call).read()
+            answer = self._ask(connection, call).read()
+            is_whole = True
         except (OSError, http.client.HTTPException) as err:
             raise UnavailableError(f"{self.url} broke off its answer: {_reason(err)}") from err
         finally:
-            connection.close()
+            if not (is_whole and self._kept):
+                connection.close()  # a kept one connects anew at its next request
+        return answer
 
     def _ask(self, connection: Connection, call: _Call) -> http.client.HTTPResponse:
         try:
-            headers = {"Content-Type": "application/json"} if call.body else {}
+            headers = {"Content-Type": call.kind} if call.body else {}
             target = f"{call.path}?{urlencode(call.query)}" if call.query else call.path
             connection.request(call.method, target, call.body, headers)
             response = connection.getresponse()
@@ -259,6 +296,10 @@ class Events:
         """End the stream under its reader, which then lets go of the connection."""
         with contextlib.suppress(OSError):  # it has ended by itself
             self._connection.wire.shutdown(socket.SHUT_RDWR)
+
+
+def _archive(container: str) -> str:
+    return f"/containers/{quote(container, safe='')}/archive"
 
 
 def _reason(err: Exception) -> str:

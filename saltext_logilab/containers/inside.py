@@ -12,48 +12,23 @@ import http.client
 import os
 import secrets
 import signal
+import socket
 import struct
+import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from pathlib import Path
 
 from saltext_logilab.containers.client import Client, Connection
 from saltext_logilab.errors import ConfigurationError, UnavailableError
+from saltext_logilab.within.transport import Command, Done
 
 MARK = "LOGILAB_EXEC"
-MOST = 1024 * 1024
-SHELL = "/bin/sh"
 _HEAD = struct.Struct(">BxxxL")
 _OUT, _ERR = 1, 2
 _ROUNDS = 50
 _PAUSE = 0.02
 _PATIENCE = 5.0
-
-
-@dataclass(frozen=True)
-class Command:
-    """What is run: the words, and as whom, where and with what more in the environment."""
-
-    words: tuple[str, ...]
-    user: str = ""
-    cwd: str = ""
-    env: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Done:
-    """What came of it: ``code`` is None when it was killed at the time-out; ``size`` counts what was not kept too."""
-
-    code: int | None
-    stdout: bytes
-    stderr: bytes
-    size: int
-
-    @property
-    def is_cut(self) -> bool:
-        """Whether there was more output than is kept."""
-        return self.size > len(self.stdout) + len(self.stderr)
 
 
 class Output:
@@ -99,54 +74,59 @@ class Output:
         return Done(code, bytes(self._kept[_OUT]), bytes(self._kept[_ERR]), self.size)
 
 
-def words(client: Client, container: str, command: str | Sequence[str]) -> tuple[str, ...]:
+def run(client: Client, container: str, command: Command) -> Done:
     """
-    Return the words of a command: a text is given to the container's shell, a list is run as it is.
+    Run ``command`` in ``container`` to its end, or kill it there at its time-out.
 
-    :raises ConfigurationError: it is empty or no command, or a text where the image has no shell.
-    """
-    if isinstance(command, str):
-        if not command.strip():
-            raise ConfigurationError("the command is empty")
-        if not client.has_path(container, SHELL):
-            raise ConfigurationError(f"the container {container!r} has no {SHELL}: give the command as a list of words")
-        return (SHELL, "-c", command)
-    if not isinstance(command, Sequence) or not command:
-        raise ConfigurationError(f"{command!r} is no command: a text, or a list of words")
-    return tuple(str(one) for one in command)
-
-
-def run(client: Client, container: str, command: Command, timeout: float, most: int = MOST) -> Done:
-    """
-    Run ``command`` in ``container`` to its end, or kill it there after ``timeout`` seconds.
-
-    :raises ConfigurationError: ``timeout`` or ``most`` is not positive.
+    :raises ConfigurationError: its ``timeout`` or ``most_bytes`` is impossible.
     :raises UnavailableError: the daemon is on another host or cannot be asked; the container is not there, does not
         run, or went away meanwhile.
     """
-    if timeout <= 0 or most < 0:
-        raise ConfigurationError(f"timeout must be positive, not {timeout!r}, and most_bytes not negative")
+    if command.timeout <= 0 or command.most_bytes < 0:
+        raise ConfigurationError(f"timeout must be positive, not {command.timeout!r}, and most_bytes not negative")
     if not client.is_local:
         raise UnavailableError(f"{client.url} is on another host: a command there could not be ended")
     mark = f"{MARK}={secrets.token_hex(16)}"
     told = {
         "Cmd": list(command.words),
+        "AttachStdin": bool(command.stdin),
         "AttachStdout": True,
         "AttachStderr": True,
         "User": command.user,
         "WorkingDir": command.cwd,
         "Env": [*(f"{key}={value}" for key, value in command.env.items()), mark],
     }
-    end = time.monotonic() + timeout
+    end = time.monotonic() + command.timeout
     identity = client.exec_create(container, told)
-    output = Output(most)
+    output = Output(command.most_bytes)
     connection, response = client.exec_start(identity)
     with contextlib.closing(connection):
-        in_time = _take(connection, response, output, end)
+        in_time = _exchange(connection, response, command.stdin, output, end)
     if in_time:
         return output.done(_code(client, identity, container))
     _kill(mark.encode(), _pid(client, identity))
     return output.done(None)
+
+
+def _exchange(
+    connection: Connection, response: http.client.HTTPResponse, stdin: bytes, output: Output, end: float
+) -> bool:
+    """Give the input, while the output is taken; return False when the time is over before the output's end."""
+    if not stdin:
+        return _take(connection, response, output, end)
+    giver = threading.Thread(target=_give, args=(connection.wire, stdin), daemon=True)
+    giver.start()
+    in_time = _take(connection, response, output, end)
+    with contextlib.suppress(OSError):  # ends a giver whose input nobody reads
+        connection.wire.shutdown(socket.SHUT_RDWR)
+    giver.join(_PATIENCE)
+    return in_time
+
+
+def _give(wire: socket.socket, data: bytes) -> None:
+    with contextlib.suppress(OSError):  # the command has ended without reading it all
+        wire.sendall(data)
+        wire.shutdown(socket.SHUT_WR)
 
 
 def _take(connection: Connection, response: http.client.HTTPResponse, output: Output, end: float) -> bool:

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 
-from saltext_logilab.containers import host, inside
+from saltext_logilab.containers import host
 from saltext_logilab.containers import settings as containers_settings
+from saltext_logilab.containers.interior import Interior
 from saltext_logilab.errors import ConfigurationError, LogilabError
+from saltext_logilab.within import transport
 
 if TYPE_CHECKING:
     __opts__: dict[str, Any]
@@ -39,7 +41,7 @@ def run_all(
     cwd: str = "",
     env: dict[str, str] | None = None,
     timeout: float = 60.0,
-    most_bytes: int = inside.MOST,
+    most_bytes: int = transport.MOST,
     daemon: str | None = None,
 ) -> dict[str, Any]:
     """
@@ -75,11 +77,12 @@ def run_all(
     with _errors():
         settings = containers_settings.read(__opts__, __pillar__)
         _, client, _ = host.inspect(settings, name, daemon)
-        words = inside.words(client, name, cmd)
+        inside = Interior(client, name)
+        words = transport.words(inside, cmd)
         extra = {str(key): str(value) for key, value in (env or {}).items()}
-        done = inside.run(client, name, inside.Command(words, str(runas), str(cwd), extra), timeout, most_bytes)
+        done = inside.run(transport.Command(words, str(runas), str(cwd), extra, timeout=timeout, most_bytes=most_bytes))
     return {
-        "retcode": 124 if done.code is None else done.code,
+        "retcode": transport.TIMED_OUT if done.code is None else done.code,
         "stdout": done.stdout.decode(errors="replace"),
         "stderr": done.stderr.decode(errors="replace"),
         "bytes": done.size,
@@ -95,7 +98,7 @@ def run(
     cwd: str = "",
     env: dict[str, str] | None = None,
     timeout: float = 60.0,
-    most_bytes: int = inside.MOST,
+    most_bytes: int = transport.MOST,
     daemon: str | None = None,
 ) -> str:
     """
