@@ -35,7 +35,8 @@ CHANNEL = """
 """
 BOOT = """
 export PATH=/bin
-mkdir -p /tmp /run /root /sys/fs/cgroup
+mkdir -p /tmp /run /root
+ln -s /proc/self/fd/0 /dev/stdin
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
 for word in $(cat /proc/cmdline); do
     case $word in agent=*) agent=${word#agent=};; name=*) hostname ${word#name=};; esac
@@ -54,16 +55,20 @@ while read -r line <&3; do
     case $line in
         *guest-sync*) id=${line##*'"id":'}; tell "{\"return\": ${id%%\}*}}" ;;
         *guest-ping*) tell '{"return": {}}' ;;
-        *guest-info*) tell '{"return": {"version": 7, "supported_commands": [{"name": "guest-exec"}, 3, {"enabled": 1}]}}' ;;
+        *guest-info*) tell '{"return": {"version": 7, "supported_commands": [{"name": "guest-exec"}, 3, {}]}}' ;;
         *guest-get-osinfo*) printf '{"return": {"id": "' >&3; much 200000 >&3; tell '"}}' ;;
         *guest-get-host-name*) tell '{"return": {"host-name": ["not", "a", "name"]}}' ;;
-        *guest-network-get-interfaces*) tell '{"return": [1, {"name": {}}, {"name": "eth0", "ip-addresses": "all"}]}' ;;
-        *guest-get-timezone*) tell 'rubbish' ;;
-        *guest-get-time*) printf '{"return": "' >&3; much 12000000 >&3; tell '"}' ;;
-        *guest-exec-status*) tell '{"return": {"exited": true, "exitcode": 0, "out-data": "%%%", "err-data": "AAAA"}}' ;;
+        *guest-network-get-interfaces*)
+            tell '{"return": [1, {"name": {}}, {"name": "eth0", "ip-addresses": "all", "hardware-address": 3}]}' ;;
+        *guest-get-timezone*) tell '{"return": {"zone": 7}}' ;;
+        *guest-get-fsinfo*) tell '{"return": [{"mountpoint": 1}, []]}' ;;
+        *guest-get-time*) tell 'rubbish' ;;
+        *guest-get-vcpus*) printf '{"return": "' >&3; much 12000000 >&3; tell '"}' ;;
+        *guest-exec-status*) tell '{"return": {"exited": true, "exitcode": 0, "out-data": "%%%"}}' ;;
+        *guest-exec*uname*) tell '{"return": {"pid": 7}}' ;;
         *guest-exec*) tell '{"return": {"pid": "seven"}}' ;;
         *guest-file-open*) tell '{"return": 1000}' ;;
-        *guest-file-read*) tell '{"return": {"count": 99999999, "buf-b64": "aGVsbG8=", "eof": false}}' ;;
+        *guest-file-read*) tell '{"return": {"count": 99999999, "buf-b64": "%%%", "eof": false}}' ;;
         *guest-file-write*) tell '{"return": {"count": -5, "eof": false}}' ;;
         *guest-file-close*) tell '{"return": {}}' ;;
         *) ;;  # never answers
@@ -105,7 +110,7 @@ class AgentGuest:
 def agent_kernel() -> TinyGuest:
     """Return the kernel and initramfs with the agent; fetched once and kept in the cache."""
     modules = (*MODULES, "virtio_console")
-    return cached_guest("agent-guest", modules, BOOT, _furnish, PACKAGE, LIAR, PASSWD, GROUP)
+    return cached_guest("agent-guest", modules, BOOT, _furnish, (PACKAGE, LIAR, PASSWD, GROUP))
 
 
 @pytest.fixture(scope="session")
@@ -113,7 +118,7 @@ def new_agent_guest(
     agent_kernel: TinyGuest, libvirt_host: LibvirtHost, daemon_root: Path
 ) -> Iterator[Callable[..., AgentGuest]]:
     """
-    Return a maker of guests that waits until they are up.
+    Return a maker of guests that waits until their agents answer, where they have one.
 
     ``make(host=…, agent="real", name=…)``: ``agent`` may be ``liar`` or ``none`` too; without ``channel`` the guest has
     no way to an agent.
@@ -128,8 +133,8 @@ def new_agent_guest(
         more = CHANNEL if channel else ""
         xml = agent_kernel.xml(name, serial, devices=more, words=f"agent={agent} name={name}")
         made.append(host.open().createXML(xml))
-        wait_for_boot(serial)
         if agent != "none" and channel:
+            wait_for_boot(serial)
             wait_until(lambda: answers(made[-1]), 60, f"the agent of {name}")
         return AgentGuest(host, name, made[-1])
 

@@ -100,7 +100,7 @@ def _kernel_package() -> str:
     return found[1]
 
 
-def build(target: Path, modules: Sequence[str], more: str, furnish: Callable[[Path], None]) -> None:
+def build(target: Path, modules: Sequence[str], more: str, furnish: Callable[[Path], None] | None) -> None:
     """
     Download the kernel's package, unpack it, and keep the kernel and an initramfs.
 
@@ -115,7 +115,8 @@ def build(target: Path, modules: Sequence[str], more: str, furnish: Callable[[Pa
     target.mkdir()
     shutil.copy(next((work / "kernel/boot").glob("vmlinuz-*")), target / "vmlinuz")
     _lay_out(work / "root", work / "kernel", modules, INIT.format(modules=" ".join(modules), marker=MARKER, more=more))
-    furnish(work / "root")
+    if furnish:
+        furnish(work / "root")
     program("cpio", "cpio")
     pack = "find . | cpio --quiet -o -H newc | gzip -1 > "
     subprocess.run(["sh", "-ec", f'{pack} "$0"', str(target / "initrd.gz")], cwd=work / "root", check=True, timeout=60)
@@ -135,10 +136,16 @@ def _lay_out(root: Path, kernel: Path, modules: Sequence[str], init: str) -> Non
         (root / path).chmod(0o755)
 
 
-def cached_guest(kind: str, modules: Sequence[str], more: str, furnish: Callable[[Path], None], *parts: str) -> TinyGuest:
-    """Return a guest, built once and kept in the cache under a hash of all that went into it."""
+def cached_guest(
+    kind: str,
+    modules: Sequence[str],
+    more: str,
+    furnish: Callable[[Path], None] | None = None,
+    parts: Sequence[str] = (),
+) -> TinyGuest:
+    """Return a guest, built once and kept in the cache under a hash of all that went into it, ``parts`` among it."""
     program("qemu-system-x86_64", "qemu-system-x86")
-    key = hashlib.sha256(repr((META_PACKAGE, modules, INIT, more, POWER_BUTTON, parts)).encode()).hexdigest()[:16]
+    key = hashlib.sha256(repr((META_PACKAGE, modules, INIT, more, POWER_BUTTON, *parts)).encode()).hexdigest()[:16]
     folder = cached(f"{kind}-{key}", functools.partial(build, modules=modules, more=more, furnish=furnish))
     return TinyGuest(folder / "vmlinuz", folder / "initrd.gz")
 
@@ -146,4 +153,4 @@ def cached_guest(kind: str, modules: Sequence[str], more: str, furnish: Callable
 @pytest.fixture(scope="session")
 def tiny_guest() -> TinyGuest:
     """Return the tiny guest; its kernel is downloaded once and kept in the cache."""
-    return cached_guest("guest", MODULES, "", lambda root: None)
+    return cached_guest("guest", MODULES, "")
