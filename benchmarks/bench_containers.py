@@ -55,7 +55,8 @@ import salt.config, salt.loader, salt.minion
 sys.stdin.readline()
 from saltext_logilab.containers import service, settings
 opts = json.loads(sys.argv[1])
-service.Service(settings.read(opts), lambda *_: None, lambda: None, service.while_parent_lives()).run()
+effects = service.Effects(lambda *_: None, lambda: None, lambda: None)
+service.Service(settings.read(opts), effects, service.while_parent_lives()).run()
 """
 
 

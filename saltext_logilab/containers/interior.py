@@ -13,6 +13,7 @@ import io
 import posixpath
 import secrets
 import tarfile
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cached_property
@@ -173,5 +174,6 @@ def packed(name: str, data: bytes, mode: int, owner: tuple[int, int]) -> bytes:
         member = tarfile.TarInfo(name)
         member.size, member.mode = len(data), mode
         member.uid, member.gid = owner
+        member.mtime = int(time.time())
         archive.addfile(member, io.BytesIO(data))
     return buffer.getvalue()

@@ -65,24 +65,25 @@ def container(listed: Mapping[str, Any], labels: Collection[str] = ()) -> Contai
     told = listed.get("Labels") or {}
     health = _HEALTH.search(str(listed.get("Status") or ""))
     # After a crash of the daemon, exited containers still claim their ports.
-    state = _state(listed)
+    told_state = state(listed)
     return Container(
         id=listed["Id"],
         name=name(listed.get("Names") or ()),
         image=str(listed.get("Image") or ""),
-        state=state,
-        health=health[1] if health and state in LIVE else "",
+        state=told_state,
+        health=health[1] if health and told_state in LIVE else "",
         network=str((listed.get("HostConfig") or {}).get("NetworkMode") or ""),
         project=str(told.get(PROJECT, "")),
         service=str(told.get(SERVICE) or told.get(_SWARM_SERVICE) or ""),
         labels=tuple(sorted((key, str(value)) for key, value in told.items() if key in labels)),
-        ports=ports(listed.get("Ports") or ()) if state in LIVE else (),
+        ports=ports(listed.get("Ports") or ()) if told_state in LIVE else (),
     )
 
 
-def _state(listed: Mapping[str, Any]) -> str:
-    state = str(listed.get("State") or "").lower()
-    return {"stopped": "exited", "configured": "exited"}.get(state, state)  # Podman's own words
+def state(listed: Mapping[str, Any]) -> str:
+    """Return how a container of a listing is: ``running``, ``exited``, …"""
+    told = str(listed.get("State") or "").lower()
+    return {"stopped": "exited", "configured": "exited"}.get(told, told)  # Podman's own words
 
 
 def name(names: Iterable[str]) -> str:

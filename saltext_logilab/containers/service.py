@@ -12,6 +12,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from saltext_logilab import locks
@@ -31,21 +32,32 @@ MOST = 200
 AGAIN = (3.0, 30.0)  # the mine is sent without an answer: a master may just not have been connected
 RETRY = 5.0
 STANDBY = 0.5
+REST = 1.0  # between two calls to look at the containers as targets
 
 Tell = Callable[[str, dict[str, Any]], None]
 
 
-class Service:
-    """The engine of one host: ``tell`` fires an event, ``publish`` sends the table to the mine."""
+@dataclass(frozen=True)
+class Effects:
+    """
+    What an engine does to the outside: ``tell`` fires an event, ``publish`` sends the table to the mine, ``look`` lets
+    the minion look at the containers as its targets.
+    """
 
-    def __init__(
-        self, settings: ContainersSettings, tell: Tell, publish: Callable[[], None], alive: Callable[[], bool]
-    ) -> None:
+    tell: Tell
+    publish: Callable[[], None]
+    look: Callable[[], None]
+
+
+class Service:
+    """The engine of one host, with its effects."""
+
+    def __init__(self, settings: ContainersSettings, effects: Effects, alive: Callable[[], bool]) -> None:
         """Take the effects from outside; ``alive`` says whether the process that it serves still lives."""
         self._settings = settings
-        self._tell = tell
-        self._publish = publish
+        self._effects = effects
         self._alive = alive
+        self._looked = 0.0
         self._news: queue.SimpleQueue[News] = queue.SimpleQueue()
         self._watches: dict[str, Watch] = {}
         self._stopped = threading.Event()
@@ -105,22 +117,25 @@ class Service:
             self._stopped.wait(RETRY)
 
     def _publish_all(self) -> None:
-        due = [time.monotonic()]
+        due, is_seen = [time.monotonic()], False
         while self._goes_on():
-            news = self._gather()
+            news = self._gather(1.0 if is_seen else max(0.01, self._looked + REST - time.monotonic()))
             for told in news:
-                self._guarded(self._tell, *told)
+                self._guarded(self._effects.tell, *told)
             now = time.monotonic()
             if news:
-                due = [now, *(now + delay for delay in AGAIN)]
+                due, is_seen = [now, *(now + delay for delay in AGAIN)], False
+            if not is_seen and now >= self._looked + REST:
+                self._looked, is_seen = now, True
+                self._guarded(self._effects.look)
             if due and now >= due[0]:
-                self._guarded(self._publish)
+                self._guarded(self._effects.publish)
                 due = due[1:] or [now + self._settings.heartbeat]
 
-    def _gather(self) -> list[tuple[str, dict[str, Any]]]:
-        """Return the events to fire, after a moment without news; nothing when there is none for a second."""
+    def _gather(self, patience: float) -> list[tuple[str, dict[str, Any]]]:
+        """Return the events to fire, after a moment without news; nothing when there is none for ``patience`` s."""
         try:
-            found = [self._news.get(timeout=1.0)]
+            found = [self._news.get(timeout=patience)]
         except queue.Empty:
             return []
         end = time.monotonic() + DEBOUNCE

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from saltext_logilab.errors import ConfigurationError
-from saltext_logilab.within import transport
+from saltext_logilab.within import files, transport
 from saltext_logilab.within.transport import Command, NoProgramError, NoSuchFileError, Transport
 
 LONG = 900.0
@@ -209,3 +209,11 @@ def refresh(inside: Transport, timeout: float = LONG) -> None:
 
 
 _ENVIRONMENT = {"DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C", "APT_LISTCHANGES_FRONTEND": "none"}
+
+
+def has_lists(inside: Transport) -> bool:
+    """Say whether the manager has fetched its lists before; one that fetches them by itself always has."""
+    if manager(inside).name != "apt":
+        return True
+    names = files.listing(inside, "/var/lib/apt/lists") if files.is_directory(inside, "/var/lib/apt/lists") else []
+    return any(name.endswith(("_Packages", "_Packages.lz4", "_Packages.gz", "_Packages.xz")) for name in names)

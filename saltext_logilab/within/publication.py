@@ -8,8 +8,9 @@ Salt's inside, as of 3008, the first version that has resources: a job's process
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import salt.utils.ctx
@@ -18,14 +19,22 @@ from salt.exceptions import CommandExecutionError, SaltInvocationError
 
 from saltext_logilab.errors import ConfigurationError, LogilabError
 from saltext_logilab.within import guard
+from saltext_logilab.within.managing import Outcome
 from saltext_logilab.within.transport import Transport
+
+STATES = "logilab_resource"  # what the opts of a state run keep of those of the minion
+_ENTERED: ContextVar[Transport] = ContextVar("logilab_inside")
+
+
+def _load() -> Mapping[str, Any]:
+    found = salt.utils.ctx.get_request_context().get("data")
+    return found if isinstance(found, Mapping) else {}
 
 
 def target(opts: Mapping[str, Any]) -> guard.Target | None:
     """Return the target of the publication that is being answered; None where nothing was published."""
-    load = salt.utils.ctx.get_request_context().get("data")
-    if isinstance(load, Mapping) and "tgt" in load:
-        return guard.Target.of(load)
+    if "tgt" in _load():
+        return guard.Target.of(_load())
     if opts.get("resources_dispatch"):
         kind = opts.get("resources_tgt_type", "glob")
         return guard.Target.of({"tgt": opts.get("resources_tgt", "*"), "tgt_type": kind})
@@ -34,7 +43,14 @@ def target(opts: Mapping[str, Any]) -> guard.Target | None:
 
 def configured(opts: Mapping[str, Any], resource_type: str) -> dict[str, Any]:
     """Return what the pillar says of a resource type: the mapping ``resources:<type>``."""
-    return dict(salt.utils.resources.pillar_resources_tree(opts).get(resource_type) or {})
+    kept = opts.get(STATES) or {}
+    tree = kept["tree"] if kept else salt.utils.resources.pillar_resources_tree(opts)
+    return dict(tree.get(resource_type) or {})
+
+
+def minion(opts: Mapping[str, Any]) -> str:
+    """Return the id of the resource's minion."""
+    return str((opts.get(STATES) or {}).get("minion") or opts["id"])
 
 
 @contextmanager
@@ -62,5 +78,26 @@ def reached(
     with errors():
         if changing:
             wildcard = configured(opts, one.type).get("wildcard") is True
-            guard.check(target(opts), one, wildcard, changing)
+            guard.check(target(opts), one, wildcard, str(_load().get("fun") or changing))
         yield functions[f"{one.type}.transport"]()
+
+
+@contextmanager
+def entered(inside: Transport) -> Iterator[None]:
+    """Let the states that are applied meanwhile go into ``inside``: they have no names of Salt's to find it by."""
+    token = _ENTERED.set(inside)
+    try:
+        yield
+    finally:
+        _ENTERED.reset(token)
+
+
+def state(name: str, opts: Mapping[str, Any], work: Callable[[Transport, bool], Outcome]) -> dict[str, Any]:
+    """Return what a state returns of what ``work`` has done, or with ``test=True`` would do, inside."""
+    is_test = bool(opts.get("test"))
+    try:
+        done = work(_ENTERED.get(), is_test)
+    except LogilabError as err:
+        return {"name": name, "result": False, "changes": {}, "comment": str(err)}
+    result = False if not done.is_right else None if is_test and done.changes else True
+    return {"name": name, "result": result, "changes": dict(done.changes), "comment": done.comment}

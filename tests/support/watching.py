@@ -15,7 +15,7 @@ from saltext_logilab.containers.changes import Change
 from saltext_logilab.containers.client import Client
 from saltext_logilab.containers.ports import Container, Port
 from saltext_logilab.containers.registry import CONNECTED, Registry
-from saltext_logilab.containers.service import Service
+from saltext_logilab.containers.service import Effects, Service
 from tests.support.docker import DockerHost
 from tests.support.waiting import wait_until
 
@@ -31,7 +31,7 @@ class Watched:
         self.told: list[tuple[str, dict[str, Any]]] = []
         self.published = 0
         self._alive = True
-        self.service = Service(self.settings, self._tell, self._publish, lambda: self._alive)
+        self.service = Service(self.settings, Effects(self._tell, self._publish, lambda: None), lambda: self._alive)
         self._thread = threading.Thread(target=self.service.run, daemon=True)
 
     def _tell(self, tag: str, data: dict[str, Any]) -> None:

@@ -15,7 +15,8 @@ stand by. Without any setting it follows ``unix:///var/run/docker.sock``.
           podman: unix:///run/podman/podman.sock
 
 Events: ``salt/logilab/containers/<daemon>/changed``, ``…/stale`` (the daemon cannot be followed), ``…/resynced`` (it
-can again), with the changes; the mine entry ``docker_ports`` holds the whole table.
+can again), with the changes; the mine entry ``docker_ports`` holds the whole table. Where the containers are targets of
+their own (Salt 3008, pillar ``resources: {docker: …}``), each change lets the minion register them anew.
 
 .. versionadded:: 0.1.0
 """
@@ -53,7 +54,7 @@ def start() -> None:
     while alive():
         try:
             configured = settings.read(__opts__, __opts__.get("pillar"))
-            service.Service(configured, _fire, partial(_send_mine, configured), alive).run()
+            service.Service(configured, service.Effects(_fire, partial(_send_mine, configured), _look), alive).run()
         except LogilabError as err:
             log.critical("docker_ports does not run: %s", err)
             end = time.monotonic() + RETRY
@@ -70,6 +71,13 @@ def _fire(tag: str, data: dict[str, Any]) -> None:
     message = {"data": data, "tag": tag, "events": None, "pretag": None}
     with salt.utils.event.get_event("minion", opts=__opts__, listen=False) as bus:
         bus.fire_event(message, "fire_master")  # every minion of this process takes it to its own master
+
+
+def _look() -> None:
+    """Let each minion of this process look at its resources (Salt 3008; an older one does not know the event)."""
+    if __opts__.get("__role") != "master":
+        with salt.utils.event.get_event("minion", opts=__opts__, listen=False) as bus:
+            bus.fire_event({}, "resource_refresh")
 
 
 def _send_mine(configured: Any) -> None:

@@ -85,7 +85,7 @@ import json, sys
 from saltext_logilab.containers import service, settings
 area = {"daemons": {"docker": sys.argv[2]}, "history": 5000}
 opts = {"pki_dir": sys.argv[1] + "/pki", "logilab": {"containers": area}}
-service.Service(settings.read(opts), lambda *_: None, lambda: None, lambda: True).run()
+service.Service(settings.read(opts), service.Effects(lambda *_: None, lambda: None, lambda: None), lambda: True).run()
 """
 
 

@@ -1,0 +1,1 @@
+"""The execution functions of resources, for each type to take over."""

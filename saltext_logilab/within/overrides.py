@@ -1,0 +1,23 @@
+"""
+Functions that several resource types have in common, taken over into a module that Salt's loader has loaded.
+
+Salt gives ``__resource__`` and its other names to the modules that it loads itself, and shows the functions that are
+defined in them.
+"""
+
+from __future__ import annotations
+
+from types import FunctionType, ModuleType
+from typing import Any
+
+
+def take_over(shared: ModuleType, into: dict[str, Any]) -> None:
+    """Define all that ``shared`` defines in the module whose globals are ``into`` as if it were written there."""
+    for name, value in vars(shared).items():
+        if isinstance(value, FunctionType) and value.__globals__ is vars(shared):
+            made = FunctionType(value.__code__, into, name, value.__defaults__, value.__closure__)
+            made.__kwdefaults__, made.__annotations__ = value.__kwdefaults__, value.__annotations__
+            made.__doc__ = value.__doc__
+            into[name] = made
+        elif name == "__func_alias__" or not name.startswith("__"):
+            into.setdefault(name, value)

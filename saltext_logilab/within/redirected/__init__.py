@@ -1,0 +1,1 @@
+"""The states of resources without a Python, for each type to take over."""
