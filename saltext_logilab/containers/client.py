@@ -270,7 +270,8 @@ class Client:
         if response.status == 409 and call.container:
             raise NotRunningError(f"the container {call.container!r} is not running, or paused")
         if response.status not in (200, 201):
-            raise UnavailableError(f"{self.url} answers {call.path} with {response.status} {response.reason}")
+            told = f"{response.status} {response.reason}{_message(response)}"
+            raise UnavailableError(f"{self.url} answers {call.path} with {told}")
         return response
 
 
@@ -296,6 +297,15 @@ class Events:
         """End the stream under its reader, which then lets go of the connection."""
         with contextlib.suppress(OSError):  # it has ended by itself
             self._connection.wire.shutdown(socket.SHUT_RDWR)
+
+
+def _message(response: http.client.HTTPResponse) -> str:
+    """Return what the daemon says of an error, behind a colon; empty where it says nothing."""
+    try:
+        told = str(json.loads(response.read(4096)).get("message", ""))
+    except (OSError, ValueError, AttributeError, http.client.HTTPException):
+        return ""
+    return f": {' '.join(told.split())[:300]}" if told else ""
 
 
 def _archive(container: str) -> str:

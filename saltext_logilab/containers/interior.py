@@ -23,7 +23,7 @@ from typing import Any
 from saltext_logilab.containers import inside
 from saltext_logilab.containers.client import Client, NoSuchContainerError
 from saltext_logilab.errors import UnavailableError, WireError
-from saltext_logilab.within import programs
+from saltext_logilab.within import programs, transport
 from saltext_logilab.within.transport import (
     DIRECTORY,
     FILE,
@@ -103,6 +103,9 @@ class Interior:
             self._put(folder, packed(name, data, mode, owner))
             return
         self._put(folder, packed(part, data, mode, owner))
+        if owner != (0, 0) and (made := self.stat(posixpath.join(folder, part))) and (made.uid, made.gid) != owner:
+            told = Command(("chown", f"{owner[0]}:{owner[1]}", posixpath.join(folder, part)))  # Podman gives it to root
+            transport.checked(self, told)
         if self.run(Command((self._has_mover, "-f", "--", posixpath.join(folder, part), path))).code:
             self.run(Command(("rm", "-f", "--", posixpath.join(folder, part))))
             programs.write(self.run, path, data, mode, owner)  # a file that is mounted there cannot be replaced

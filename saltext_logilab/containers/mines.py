@@ -59,3 +59,15 @@ def pillar(opts: Mapping[str, Any], minion: str) -> Mapping[str, Any]:
     """Return the pillar of a minion as the master has last made it; empty where it keeps none."""
     found = salt.utils.minions.get_minion_data(minion, opts)[2]
     return found if isinstance(found, Mapping) else {}
+
+
+def resources(opts: Mapping[str, Any]) -> dict[tuple[str, str], str]:
+    """Return the type and the id of each resource that is registered here (Salt 3008), with its minion."""
+    from salt.utils.resource_registry import get_registry  # noqa: PLC0415 - unknown to Salt 3006 and 3007
+
+    registry = get_registry(dict(opts))
+    found = (
+        (kind, one) for kind in registry._store.resource_types() for one in registry.get_resource_ids_by_type(kind)
+    )
+    owned = {key: registry.get_managing_minions_for_srn(*key) for key in found}
+    return {key: minions[0] for key, minions in owned.items() if minions}

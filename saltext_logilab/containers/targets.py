@@ -73,6 +73,14 @@ class Picture:
     refused: Mapping[str, str] = field(default_factory=dict)
     errors: Mapping[str, str] = field(default_factory=dict)
 
+    def summary(self) -> dict[str, Any]:
+        """Return it as plain data."""
+        found = {
+            key: {"daemon": one.daemon, "container": one.name, "state": listing.state(one.listed)}
+            for key, one in sorted(self.targets.items())
+        }
+        return {"targets": found, "refused": dict(self.refused), "errors": dict(self.errors)}
+
 
 class Targets:
     """What a process knows of the targets; :data:`KNOWN` is that of this process."""

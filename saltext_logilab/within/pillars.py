@@ -15,6 +15,11 @@ from typing import Any
 import salt.utils.dictupdate
 import salt.utils.resources
 
+try:
+    from salt.utils import secret
+except ImportError:  # the first of 3008 masked nothing
+    secret = None
+
 
 def of(opts: Mapping[str, Any], resource_type: str, resource_id: str) -> dict[str, Any]:
     """Return the pillar of a resource."""
@@ -24,3 +29,12 @@ def of(opts: Mapping[str, Any], resource_type: str, resource_id: str) -> dict[st
     own = (tree.get("pillar") or {}).get(resource_id) if isinstance(tree, Mapping) else None
     rest = {name: copy.deepcopy(value) for name, value in whole.items() if name != key}
     return dict(salt.utils.dictupdate.update(rest, copy.deepcopy(dict(own)))) if isinstance(own, Mapping) else rest
+
+
+def shown(found: Any, unmask: bool | None) -> Any:
+    """Return what of the pillar may be shown: masked as Salt's own functions do, but for templates and ``unmask``."""
+    if secret is None:
+        return found
+    if unmask is None:
+        unmask = not secret.mask_pillar.get()
+    return secret.expose(found) if unmask else secret.serial(found)

@@ -34,7 +34,26 @@ else:
 
 PACKAGE = "docker.io"
 BUSYBOX = "logilab/busybox:latest"
-APPLETS = ("cat", "echo", "env", "false", "httpd", "ip", "ls", "nc", "ps", "sh", "sleep", "true", "wget")
+APPLETS = (
+    *(
+        "cat",
+        "chmod",
+        "chown",
+        "echo",
+        "env",
+        "false",
+        "hostname",
+        "httpd",
+        "id",
+        "ip",
+        "ln",
+        "ls",
+        "mkdir",
+        "mv",
+        "nc",
+    ),
+    *("ps", "readlink", "rm", "sh", "sleep", "stat", "true", "wget"),
+)
 
 
 class DockerHost:

@@ -16,7 +16,8 @@ stand by. Without any setting it follows ``unix:///var/run/docker.sock``.
 
 Events: ``salt/logilab/containers/<daemon>/changed``, ``…/stale`` (the daemon cannot be followed), ``…/resynced`` (it
 can again), with the changes; the mine entry ``docker_ports`` holds the whole table. Where the containers are targets of
-their own (Salt 3008, pillar ``resources: {docker: …}``), each change lets the minion register them anew.
+their own (Salt 3008, pillar ``resources: {docker: …}``), each change lets the minion register them anew, and
+``salt/logilab/containers/refused`` tells which ids cannot be had.
 
 .. versionadded:: 0.1.0
 """
@@ -54,7 +55,9 @@ def start() -> None:
     while alive():
         try:
             configured = settings.read(__opts__, __opts__.get("pillar"))
-            service.Service(configured, service.Effects(_fire, partial(_send_mine, configured), _look), alive).run()
+            seen: dict[str, str] = {}
+            effects = service.Effects(_fire, partial(_send_mine, configured), partial(_look, configured, seen))
+            service.Service(configured, effects, alive).run()
         except LogilabError as err:
             log.critical("docker_ports does not run: %s", err)
             end = time.monotonic() + RETRY
@@ -73,11 +76,28 @@ def _fire(tag: str, data: dict[str, Any]) -> None:
         bus.fire_event(message, "fire_master")  # every minion of this process takes it to its own master
 
 
-def _look() -> None:
-    """Let each minion of this process look at its resources (Salt 3008; an older one does not know the event)."""
-    if __opts__.get("__role") != "master":
-        with salt.utils.event.get_event("minion", opts=__opts__, listen=False) as bus:
-            bus.fire_event({}, "resource_refresh")
+def _look(configured: Any, seen: dict[str, str]) -> None:
+    """
+    Let each minion of this process look at its resources (Salt 3008; an older one does not know the event).
+
+    Ids that are refused, and were not when they were ``seen`` last, are told to the masters.
+    """
+    from saltext_logilab.containers import targetrules, targets  # noqa: PLC0415 - as above
+
+    if __opts__.get("__role") == "master":
+        return
+    with salt.utils.event.get_event("minion", opts=__opts__, listen=False) as bus:
+        bus.fire_event({}, "resource_refresh")
+    tree = (__opts__.get("pillar") or {}).get(__opts__.get("resource_pillar_key") or "resources") or {}
+    if "docker" not in tree:
+        return
+    reserved = targets.Reserved.told(__opts__["id"], (tree["docker"] or {}).get("reserved") or {})
+    rule = targetrules.read(tree["docker"])
+    refused = dict(targets.Targets().look(configured.daemons, rule, __opts__["id"], reserved).refused)
+    if refused != seen:
+        _fire("salt/logilab/containers/refused", {"refused": refused})
+        seen.clear()
+        seen.update(refused)
 
 
 def _send_mine(configured: Any) -> None:

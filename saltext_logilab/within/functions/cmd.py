@@ -44,9 +44,16 @@ def _checked(options: dict[str, Any]) -> None:
         raise SaltInvocationError(f"{', '.join(sorted(wrong))}: no option of a command inside a resource")
 
 
+def _told(command: Any) -> Any:
+    """Return a command as it was typed: a command line turns ``true`` and ``7`` into something else."""
+    if isinstance(command, bool):
+        return str(command).lower()
+    return str(command) if isinstance(command, int | float) else command
+
+
 def _done(function: str, command: Any, stdin: bytes, most_bytes: int, told: dict[str, Any]) -> dict[str, Any]:
     with publication.reached(__resource__, __resource_funcs__, __opts__, function) as inside:
-        words = transport.words(inside, command)
+        words = transport.words(inside, _told(command))
         if told["shell"] and isinstance(command, str):
             words = (str(told["shell"]), *words[1:])
         extra = {str(key): str(value) for key, value in (told["env"] or {}).items()}

@@ -23,9 +23,9 @@ def _all() -> dict[str, Any]:
     return pillars.of(__opts__, str(__resource__["type"]), str(__resource__["id"]))
 
 
-def items(*args: str) -> dict[str, Any]:
+def items(*args: str, **options: Any) -> dict[str, Any]:
     """
-    Return the pillar, or the keys of it that are named.
+    Return the pillar, or the keys of it that are named; Salt masks the values unless ``unmask=True``.
 
     CLI Example:
 
@@ -34,12 +34,13 @@ def items(*args: str) -> dict[str, Any]:
         salt -C 'T@docker:web.host1' pillar.items
     """
     found = _all()
-    return {name: traverse_dict_and_list(found, name, "") for name in args} if args else found
+    told = {name: traverse_dict_and_list(found, name, "") for name in args} if args else found
+    return dict(pillars.shown(told, options.get("unmask")))
 
 
-def item(*args: str) -> dict[str, Any]:
+def item(*args: str, **options: Any) -> dict[str, Any]:
     """
-    Return the values of these keys, empty where there is none.
+    Return the values of these keys, empty where there is none; masked unless ``unmask=True``.
 
     CLI Example:
 
@@ -47,12 +48,13 @@ def item(*args: str) -> dict[str, Any]:
 
         salt -C 'T@docker:web.host1' pillar.item haproxy
     """
-    return items(*args)
+    return items(*args, **options)
 
 
-def get(key: str, default: Any = "", merge: bool = False, delimiter: str = ":", **_: Any) -> Any:
+def get(key: str, default: Any = "", merge: bool = False, delimiter: str = ":", **options: Any) -> Any:
     """
-    Return a value of the pillar by a path with colons; else ``default``.
+    Return a value of the pillar by a path with colons; else ``default``. Masked on a command line but for
+    ``unmask=True``.
 
     CLI Example:
 
@@ -62,8 +64,8 @@ def get(key: str, default: Any = "", merge: bool = False, delimiter: str = ":", 
     """
     found = traverse_dict_and_list(_all(), key, default, delimiter)
     if merge and isinstance(found, dict) and isinstance(default, dict):
-        return dictupdate.update(copy.deepcopy(default), found)
-    return found
+        found = dictupdate.update(copy.deepcopy(default), found)
+    return pillars.shown(found, options.get("unmask"))
 
 
 def ls() -> list[str]:

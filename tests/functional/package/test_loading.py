@@ -70,11 +70,11 @@ def test_no_plugin_has_keyword_only_arguments() -> None:
 
 @pytest.mark.parametrize("version", ["3006", "3007"])
 def test_older_versions_of_salt_load_the_same(listed: dict[str, Any], version: str) -> None:
-    """Each plugin loads in the oldest versions, in the environments that the lab makes for them."""
+    """Each plugin loads in the oldest versions, in the environments that the lab makes; resources came with 3008."""
     older = list_plugins(salts.get(version, lambda _text: None).python)
     assert older["salt"].startswith(version)
     assert {one["file"]: one["loaded"] for one in older["plugins"]} == {
-        one["file"]: one["loaded"] for one in listed["plugins"]
+        one["file"]: one["loaded"] for one in listed["plugins"] if one["type"] != "resources"
     }
 
 

@@ -1,0 +1,1 @@
+"""External pillars of this area."""

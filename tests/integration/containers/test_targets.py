@@ -1,0 +1,317 @@
+"""Containers as targets of their own: a real master, a real minion, the real Engine."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.docker import DockerHost
+from tests.support.labs import LabFactory, accept_all
+from tests.support.targets import Targets
+from tests.support.waiting import wait_until
+
+PATIENCE = 60
+SLOW = {"docker": {"match": {"label": "target"}, "timeout": 30}}
+
+
+@pytest.fixture(scope="module")
+def targets(make_module_lab: LabFactory, docker_host: DockerHost) -> Targets:
+    """A master and a minion whose engine follows :func:`docker_host`; containers with the label ``target`` count."""
+    minion = {
+        "engines": [{"docker_ports": {}}],
+        "logilab": {"containers": {"daemons": {"docker": docker_host.url}}},
+        "process_count_max": 10,
+    }
+    master = {"publisher_acl": {"nobody": [{"T@docker:web.m1": ["test.ping"]}]}, "file_recv": True}
+    made = make_module_lab(masters=("paris",), minions=("m1",), minion_options=minion, master_options=master)
+    accept_all(made)
+    found = Targets(made)
+    found.configure(resources=SLOW, motto="of the minion")
+    return found
+
+
+@pytest.fixture
+def web(run_container: Callable[..., Any], targets: Targets) -> Iterator[Any]:
+    """A container that the master knows, and forgets."""
+    made = run_container("web", labels={"target": "yes", "role": "web"})
+    targets.wait_for("web")
+    yield made
+    made.remove(force=True)
+    wait_until(lambda: "web.m1" not in targets.known(), PATIENCE, "web forgotten")
+
+
+@pytest.fixture
+def web_and_db(web: Any, run_container: Callable[..., Any], targets: Targets) -> Any:
+    """Two containers."""
+    run_container("db", labels={"target": "yes", "role": "db"})
+    targets.wait_for("db")
+    return web
+
+
+@pytest.mark.usefixtures("web_and_db")
+def test_targeting(targets: Targets, run_container: Callable[..., Any]) -> None:
+    """By type, by id, by a grain, in a list, by the bare id; what the rule does not take is no target."""
+    run_container("other")
+    both = {"web.m1": True, "db.m1": True}
+    assert targets.ask("T@docker", "test.ping") == both
+    assert targets.ask("T@docker:web.m1", "test.ping") == {"web.m1": True}
+    assert targets.ask("T@docker and G@labels:role:db", "test.ping") == {"db.m1": True}
+    assert targets.ask("labels:role:web", "test.ping", kind="grain") == {"web.m1": True}
+    assert targets.ask("web.m1", "test.ping", kind="glob") == {"web.m1": True}
+    assert targets.ask("*", "test.ping", kind="glob") == {"m1": True, **both}
+    assert targets.ask("T@docker and not T@docker:web.m1", "cmd.run", "echo $0") == {"db.m1": "/bin/sh"}
+
+
+@pytest.mark.usefixtures("web_and_db")
+@pytest.mark.parametrize(
+    ("target", "kind"),
+    [("*", "glob"), ("w*", "glob"), ("(m1|web.*)", "pcre"), ("* or not T@docker:db.m1", "compound"),
+     ("motto:*", "pillar"), ("127.0.0.0/8", "ipcidr"), ("labels:role:web", "grain")],
+)  # fmt: skip
+def test_nothing_by_accident(targets: Targets, target: str, kind: str) -> None:
+    """A target that names no container changes none: neither by a command, nor a file, nor states."""
+    calls: list[tuple[str, list[Any]]] = [
+        ("cmd.run", ["echo hacked >/tmp/hacked"]),
+        ("file.write", ["/tmp/hacked", "x"]),
+        ("state.single", ["cmd.run", "echo hacked >/tmp/hacked"]),
+    ]
+    for function, arguments in calls if target != "*" else [*calls, ("state.apply", ["motd"])]:
+        found = targets.ask(target, function, *arguments, kind=kind)
+        refusals = {one: told for one, told in found.items() if one.endswith(".m1")}
+        assert all(f"{function} may change {one}" in str(told) for one, told in refusals.items()), found
+        assert all("does not name it: target it by T@docker" in str(told) for told in refusals.values())
+        if kind == "glob" and target == "*":
+            assert set(refusals) == {"web.m1", "db.m1"}
+    for name in ("web", "db"):
+        assert targets.one(name, "file.file_exists", "/tmp/hacked") is False
+
+
+@pytest.mark.usefixtures("web")
+def test_wildcard_where_the_pillar_wants_it(targets: Targets) -> None:
+    """Then a glob changes containers as it changes minions."""
+    targets.configure(resources={"docker": {**SLOW["docker"], "wildcard": True}}, motto="of the minion")
+    try:
+        assert targets.ask("*", "cmd.run", "hostname >/tmp/name; echo done", kind="glob")["web.m1"] == "done"
+    finally:
+        targets.configure(resources=SLOW, motto="of the minion")
+
+
+def test_a_container_that_comes_goes_stops_and_comes_again(
+    targets: Targets, run_container: Callable[..., Any], web: Any
+) -> None:
+    """Each is known without a command; one made anew has the same id, a stopped one says so and does not hang."""
+    late = run_container("late", labels={"target": "yes"})
+    targets.wait_for("late")
+    first = targets.grains("late")["container_id"]
+    late.remove(force=True)
+    wait_until(lambda: "late.m1" not in targets.known(), PATIENCE, "late forgotten")
+    run_container("late", labels={"target": "yes"})
+    targets.wait_for("late")
+    assert targets.grains("late")["container_id"] != first
+    assert targets.one("late", "cmd.run", "echo here") == "here"
+    web.kill()
+    wait_until(lambda: targets.grains("web").get("state") == "exited", PATIENCE, "the state at the master")
+    full = targets.full("T@docker", "test.ping")
+    assert full["late.m1"]["ret"] is True
+    assert full["web.m1"]["ret"] == "ERROR: the container 'web' is not running: it is exited"
+    assert full["web.m1"]["retcode"] == 1
+    for function, arguments in (
+        ("cmd.run", ["true"]),
+        ("file.write", ["/x", "y"]),
+        ("state.single", ["test.nop", "x"]),
+    ):
+        assert "not running" in targets.one("web", function, *arguments)
+    web.start()
+    wait_until(lambda: targets.grains("web").get("state") == "running", PATIENCE, "the state at the master")
+
+
+def test_grains(targets: Targets, web: Any) -> None:
+    """What the Engine tells of it, with the minion that manages it."""
+    found = targets.one("web", "grains.items")
+    assert found["id"] == "web.m1"
+    assert (found["managing_minion"], found["daemon"], found["container"]) == ("m1", "docker", "web")
+    assert found["container_id"] == web.id[:12]
+    assert found["labels"] == {"target": "yes", "role": "web"}
+    assert found["digest"] == web.image.id
+    assert found["networks"]["bridge"]
+    assert targets.one("web", "grains.get", "labels:role") == "web"
+    assert targets.one("web", "grains.item", "state", "nothing") == {"state": "running", "nothing": ""}
+    assert targets.grains("web")["container"] == "web"
+
+
+@pytest.mark.usefixtures("web")
+def test_commands(targets: Targets) -> None:
+    """Streams, codes, users, folders, environment, input; what YAML makes of a word; bounded output; a time-out."""
+    done = targets.one("web", "cmd.run_all", "echo out; echo err >&2; exit 3")
+    assert (done["stdout"], done["stderr"], done["retcode"]) == ("out", "err", 3)
+    assert targets.full("T@docker:web.m1", "cmd.run", "exit 7")["web.m1"]["retcode"] == 7
+    assert targets.one("web", "cmd.run", ["echo", "$HOME"]) == "$HOME"
+    assert targets.one("web", "cmd.retcode", True) == 0
+    assert targets.one("web", "cmd.run", "cat; pwd; echo $A", stdin="in\n", cwd="/tmp", env={"A": 1}) == "in\n/tmp\n1"
+    assert targets.one("web", "cmd.run", "id -u; true", runas="1234").startswith(("1234", "sh: id"))
+    assert "no option of a command inside a resource" in targets.one("web", "cmd.run", "true", umask="077")
+    much = targets.one("web", "cmd.run_all", "busybox head -c 50000000 /dev/zero", most_bytes=1000)
+    assert (len(much["stdout"]), much["bytes"], much["cut"]) == (1000, 50_000_000, True)
+    assert targets.one("web", "cmd.run", "echo begun; sleep 1000", timeout=1) == "begun\n[killed after 1 s]"
+    assert targets.one("web", "cmd.run", "ps | busybox grep -c '[s]leep 1000'") == "1", "the container's own alone"
+    targets.write({"check.sh": "#!/bin/sh -e\necho got $1 $#\nexit 4\n"})
+    told = targets.one("web", "cmd.script", "salt://check.sh", "'a b' c")
+    assert (told["stdout"], told["retcode"]) == ("got a b 2", 4)
+    assert "is no file of the master" in targets.one("web", "cmd.script", "/etc/passwd")
+
+
+@pytest.mark.usefixtures("web")
+def test_unknown_and_unsupported(targets: Targets) -> None:
+    """An id that is not there matches nothing; a function that is not ours is refused by its name."""
+    assert targets.one("nobody", "test.ping") is None
+    assert "Function 'user.add' is not supported" in targets.one("web", "user.add", "x")
+    assert "has no package manager" in targets.one("web", "pkg.list_pkgs")
+    assert "has no init" in targets.one("web", "service.status", "x")
+    assert targets.one("web", "status.uptime") > 0
+
+
+@pytest.mark.usefixtures("web")
+def test_files(targets: Targets) -> None:
+    """Written and read, with owner and mode; from the master and to it; outside of nothing."""
+    assert "Wrote 2 lines" in targets.one("web", "file.write", "/etc/motd", "a", "b")
+    assert targets.one("web", "file.read", "/etc/motd") == "a\nb\n"
+    targets.one("web", "file.append", "/etc/motd", "c")
+    assert targets.one("web", "file.get_hash", "/etc/motd") == hashlib.sha256(b"a\nb\nc\n").hexdigest()
+    assert targets.one("web", "file.stats", "/etc/motd")["mode"] == "0644"
+    assert targets.one("web", "file.file_exists", "/etc") is False
+    assert targets.one("web", "file.directory_exists", "/etc") is True
+    assert targets.one("web", "file.read", "/proc/1/comm") == "sleep\n"
+    assert "no absolute path" in targets.one("web", "file.read", "../../etc/passwd")
+    assert "there is no /nothing" in targets.one("web", "file.read", "/nothing")
+    targets.write({"big": "x" * 3_000_000})
+    assert targets.one("web", "cp.get_file", "salt://big", "/srv/deep/big", makedirs=True) == "/srv/deep/big"
+    assert targets.one("web", "file.stats", "/srv/deep/big")["size"] == 3_000_000
+    assert "holds more than 1048576 bytes" in targets.one("web", "file.read", "/srv/deep/big")
+    assert targets.one("web", "cp.push", "/srv/deep/big") is True
+    kept = targets.lab.folder / "paris/root/cache/minions/m1/files/resources/web.m1/srv/deep/big"
+    assert kept.stat().st_size == 3_000_000
+
+
+SLS = """
+/etc/motd:
+  file.managed:
+    - source: salt://motd.j2
+    - template: jinja
+    - context: {who: you}
+    - mode: "0640"
+    - check_cmd: busybox grep -q Hello
+folder:
+  file.directory:
+    - name: /srv/site
+    - mode: "0750"
+    - makedirs: true
+link:
+  file.symlink:
+    - name: /srv/link
+    - target: /srv/site
+line:
+  file.append:
+    - name: /etc/lines
+    - text: one
+note:
+  cmd.run:
+    - name: echo {{ grains.id }} {{ pillar.motto }} {{ salt['cmd.run']('hostname') }} >/srv/note
+    - onchanges:
+      - file: /etc/motd
+"""
+BAD = """
+someone:
+  user.present: []
+after:
+  cmd.run:
+    - name: touch /after
+    - require:
+      - user: someone
+"""
+
+
+def test_states_without_a_python(targets: Targets, web: Any) -> None:
+    """Applied from the minion, also by the top file; twice; a test changes nothing; what cannot be done is named."""
+    targets.write({"motd.j2": "Hello {{ who }}, {{ pillar.motto }}\n", "motd.sls": SLS})
+    targets.write({"top.sls": "base: {'labels:role:web': [{match: grain}, motd], 'm1': [other]}\n"})
+    before = [one["Path"] for one in web.diff() or ()]
+    tried = targets.full("T@docker:web.m1", "state.apply", test=True)["web.m1"]
+    assert {one["result"] for one in tried["ret"].values()} == {None}, tried
+    assert [one["Path"] for one in web.diff() or ()] == before
+    first = targets.full("T@docker:web.m1", "state.apply")["web.m1"]
+    assert {one["result"] for one in first["ret"].values()} == {True}, first
+    assert first["retcode"] == 0
+    assert all(one["changes"] for one in first["ret"].values())
+    assert targets.one("web", "file.read", "/etc/motd") == "Hello you, of the minion\n"
+    assert targets.one("web", "file.read", "/srv/note") == f"web.m1 of the minion {web.id[:12]}\n"
+    assert targets.one("web", "file.get_mode", "/srv/site") == "0750"
+    again = targets.one("web", "state.highstate")
+    assert {json.dumps(one["changes"]) for one in again.values()} == {"{}"}, again
+    targets.write({"bad.sls": BAD})
+    users = Path("/etc/passwd").stat().st_mtime_ns
+    failed = targets.full("T@docker:web.m1", "state.apply", "bad")["web.m1"]
+    assert failed["retcode"] == 2
+    told = {one["__id__"]: one["comment"] for one in failed["ret"].values()}
+    assert "user.present is not to be had: the container 'web' has no Python" in told["someone"]
+    assert "requisite" in told["after"]
+    assert Path("/etc/passwd").stat().st_mtime_ns == users
+    targets.write({"check.sls": SLS.replace("-q Hello", "-q Nothing")})
+    checked = targets.one("web", "state.apply", "check", pillar={"motto": "never"})
+    assert "check_cmd execution failed" in str(checked)
+    assert targets.one("web", "file.read", "/etc/motd") == "Hello you, of the minion\n"
+    assert list(targets.one("web", "state.show_top")) == ["base"]
+    assert "file" in targets.one("web", "state.show_sls", "motd")["/etc/motd"]
+
+
+@pytest.mark.usefixtures("web_and_db")
+def test_pillar(targets: Targets) -> None:
+    """It is the minion's without what is said of resources, and what is meant for the one; labels select nothing."""
+    own = {"docker": {**SLOW["docker"], "pillar": {"web.m1": {"secret": "of web"}, "db.m1": {"secret": "of db"}}}}
+    targets.configure(resources=own, motto="of the minion")
+    try:
+        found = targets.ask("T@docker", "pillar.items", unmask=True)
+        assert found["web.m1"].items() >= {"secret": "of web", "motto": "of the minion"}.items()
+        assert found["db.m1"]["secret"] == "of db"
+        assert "resources" not in found["web.m1"]
+        assert "of db" not in json.dumps(found["web.m1"])
+        assert targets.one("web", "pillar.get", "secret", unmask=True) == "of web"
+        assert targets.one("web", "pillar.get", "secret") != "of web", "Salt masks what a command line shows"
+    finally:
+        targets.configure(resources=SLOW, motto="of the minion")
+
+
+@pytest.mark.usefixtures("web_and_db")
+def test_a_restricted_user(targets: Targets) -> None:
+    """publisher_acl holds for ``T@``: what is not allowed is refused by the master, for each target and function."""
+
+    def ask(target: str, *function: str) -> str:
+        words = ("setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", "salt", "-C", target, *function)
+        done = targets.lab.run("paris", *words)
+        return done.stdout + done.stderr
+
+    assert "True" in ask("T@docker:web.m1", "test.ping")
+    for target, function in (
+        ("T@docker:web.m1", ("cmd.run", "id")),
+        ("T@docker:db.m1", ("test.ping",)),
+        ("T@docker", ("test.ping",)),
+    ):
+        assert "Authorization error occurred" in ask(target, *function), (target, function)
+
+
+def test_a_container_removed_in_the_middle(targets: Targets, run_container: Callable[..., Any]) -> None:
+    """The job ends with a sentence; the others are not held up."""
+    made = run_container("short", labels={"target": "yes"})
+    targets.wait_for("short")
+    told: list[Any] = []
+    caller = threading.Thread(target=lambda: told.append(targets.one("short", "cmd.run", "sleep 77", timeout=60)))
+    caller.start()
+    wait_until(lambda: any("sleep 77" in " ".join(one) for one in made.top()["Processes"]), PATIENCE, "the command")
+    made.remove(force=True)
+    caller.join(PATIENCE)
+    assert told == ["ERROR: the container 'short' went away while the command ran"] or "137" in str(told), told
