@@ -61,6 +61,14 @@ class Picture:
     refused: Mapping[str, str] = field(default_factory=dict)
     error: str = ""
 
+    def summary(self) -> dict[str, Any]:
+        """Return it as plain data."""
+        found = {
+            key: {"guest": one.guest.name, "state": one.guest.state, "agent": agent_state(one.made)}
+            for key, one in sorted(self.targets.items())
+        }
+        return {"targets": found, "refused": dict(self.refused), "error": self.error}
+
 
 def read(pillar: object) -> Rule:
     """
@@ -80,8 +88,10 @@ def takes(rule: Rule, guest: Guest, made: Definition) -> bool:
 class Targets:
     """What a process knows of the targets; :data:`KNOWN` is that of this process."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic, patience: float = PATIENCE) -> None:
+        """Ask the guests' agents for at most ``patience`` seconds at each look; 0: do not ask them."""
         self._clock = clock
+        self._patience = patience
         self._told: dict[tuple[str, int], dict[str, Any]] = {}
         self.picture = Picture(0)
 
@@ -111,7 +121,7 @@ class Targets:
         """Ask the agents of those guests that have been started since; forget what others have told."""
         runs = [(one, _run(link, one)) for one in targets if one.made.agent == "connected"]
         self._told = {key: self._told[key] for _, key in runs if key in self._told}
-        end = self._clock() + PATIENCE
+        end = self._clock() + self._patience
 
         def ask(target: Target, key: tuple[str, int]) -> None:
             if self._clock() < end:
@@ -168,6 +178,11 @@ def _run(link: Connection, target: Target) -> tuple[str, int]:
         return target.guest.uuid, -1
 
 
+def agent_state(made: Definition) -> str:
+    """Return ``connected`` or ``disconnected``, ``off`` with the guest, ``none`` where it has no channel."""
+    return "none" if made.agent is None else made.agent or "off"
+
+
 def of_inventory(target: Target, minion: str) -> dict[str, Any]:
     """Return the grains that libvirt tells."""
     guest, made = target.guest, target.made
@@ -180,7 +195,7 @@ def of_inventory(target: Target, minion: str) -> dict[str, Any]:
         "title": made.title or "",
         "uuid": guest.uuid,
         "state": guest.state,
-        "agent": {None: "none", "": "off"}.get(made.agent, made.agent),
+        "agent": agent_state(made),
         "num_cpus": guest.vcpus,
         "mem_total": guest.memory // MIB,
         "machine": made.machine,

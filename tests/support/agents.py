@@ -6,6 +6,7 @@ The liar answers on the agent's channel as no agent would: see :data:`LIAR`.
 
 from __future__ import annotations
 
+import contextlib
 import re
 import secrets
 import shutil
@@ -153,12 +154,9 @@ def answers(domain: libvirt.virDomain) -> bool:
 
 
 def end_guest(domain: libvirt.virDomain) -> None:
-    """Destroy the guest where it is still there."""
-    try:
+    """Destroy the guest where it is still there; a host that has ended has ended its guests."""
+    with contextlib.suppress(libvirt.libvirtError):
         domain.destroy()
-    except libvirt.libvirtError as err:
-        if err.get_error_code() not in (libvirt.VIR_ERR_NO_DOMAIN, libvirt.VIR_ERR_OPERATION_INVALID):
-            raise
 
 
 @pytest.fixture(scope="session")
