@@ -31,6 +31,7 @@ from saltext_logilab.within.transport import (
     OTHER,
     Command,
     Done,
+    NoProgramError,
     NoSuchFileError,
     NotRunningError,
     Stat,
@@ -62,10 +63,17 @@ class Interior:
             command = replace(command, timeout=self._limit)
         return inside.run(self._client, self._container, command)
 
+    def has(self, path: str) -> bool:
+        """Say whether anything stands at a path that no mount hides; as :meth:`.Transport.has`."""
+        return self._client.has_path(self._container, path)
+
     def stat(self, path: str) -> Stat | None:
         """Return what stands at a path; as :meth:`.Transport.stat`."""
         if self._is_hidden(path):
             return programs.stat(self.run, path)
+        if self._is_podman and self._state.get("Running"):  # its archives tell no owner
+            with contextlib.suppress(NoProgramError):
+                return programs.stat(self.run, path)
         try:
             with self._first(path) as (member, _):
                 mode, owner = member.mode & 0o7777, (member.uid, member.gid)
@@ -136,6 +144,8 @@ class Interior:
             yield piece
 
     def _put(self, folder: str, tar: bytes) -> None:
+        if self._is_podman and not self.has(folder):  # it would make one
+            raise NoSuchFileError(f"there is no folder {folder} in {self.label}")
         try:
             self._client.put_archive(self._container, folder, tar)
         except NoSuchContainerError as err:
@@ -145,6 +155,10 @@ class Interior:
     @cached_property
     def _has_mover(self) -> str:
         return next((one for one in _MOVERS if self._client.has_path(self._container, one)), "")
+
+    @cached_property
+    def _is_podman(self) -> bool:
+        return self._client.version().startswith("Podman")
 
     @cached_property
     def _told(self) -> dict[str, Any]:

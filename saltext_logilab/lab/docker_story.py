@@ -1,11 +1,13 @@
 """
-The demo's part with Docker: two containers come up, and every master knows which port leads to which.
+The demo's part with Docker: two containers come up, every master knows which port leads to which, and on a Salt that
+has resources each of them is a target of its own.
 
 Where no Engine is reachable it says so, and the story goes on. What it starts it removes.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import time
 from collections.abc import Sequence
 from functools import partial
@@ -27,6 +29,8 @@ logilab:
     daemons:
       docker: {url}
 """
+TARGETS = "demo_targets"
+PILLAR = "resources:\n  docker:\n    match: {name: 'demo-*'}\n"
 
 
 def tell(lab: Lab, line: show.Line) -> None:
@@ -45,6 +49,7 @@ def tell(lab: Lab, line: show.Line) -> None:
         engine.import_busybox(busybox)
         _follow(lab, line, engine)
         _come_up(lab, line, engine)
+        _are_targets(lab, line)
     finally:
         engine.clean()
     telling.await_(lab, line, lambda: not any(_knows(lab, one, NAMES[:1]) for one in _masters(lab)), "both gone")
@@ -57,6 +62,11 @@ def _follow(lab: Lab, line: show.Line, engine: Engine) -> None:
     place = configs.root(lab.folder, MINION).parent / "etc" / "minion.d"
     place.mkdir(exist_ok=True)
     (place / "docker.conf").write_text(CONFIGURATION.format(url=engine.url), encoding="ascii")
+    pillar = lab.folder / "srv" / "pillar"
+    (pillar / f"{TARGETS}.sls").write_text(PILLAR, encoding="ascii")
+    top = (pillar / "top.sls").read_text(encoding="utf-8")
+    if TARGETS not in top:
+        (pillar / "top.sls").write_text(f"{top}  {MINION}:\n    - {TARGETS}\n", encoding="utf-8")
     telling.shown(lab, f"restart {MINION}")
     lab.restart(MINION)
     telling.await_(
@@ -77,6 +87,24 @@ def _come_up(lab: Lab, line: show.Line, engine: Engine) -> None:
     for master in _masters(lab):
         told = telling.command(lab, master, "salt-run docker_ports.find container='demo-*'")
         telling.check(all(name in told for name in NAMES), f"{master} does not show them: {told}")
+
+
+def _are_targets(lab: Lab, line: show.Line) -> None:
+    if importlib.util.find_spec("salt.resources") is None:
+        show.say("\nThis Salt has no resources (3008 has): the containers are no targets of their own.")
+        return
+    known = [
+        configs.root(lab.folder, master) / "cache" / "resource_grains" / f"docker:{name}.{MINION}.p"
+        for master in _masters(lab)
+        for name in NAMES
+    ]
+    telling.await_(lab, line, lambda: all(path.exists() for path in known), "both as targets")
+    line.clear()
+    show.say("\nThey are targets as minions are, with nothing installed in them:")
+    for master in _masters(lab):
+        told = telling.command(lab, master, """salt -C 'T@docker' cmd.run '["/busybox", "uptime"]'""")
+        missing = [name for name in NAMES if f"{name}.{MINION}" not in told]
+        telling.check(not missing and "ERROR" not in told, f"{missing} did not answer {master}: {told}")
 
 
 def _masters(lab: Lab) -> list[str]:

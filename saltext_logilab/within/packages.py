@@ -137,7 +137,7 @@ def manager(inside: Transport) -> Manager:
     :raises NoProgramError: there is none that is known here.
     """
     for one in MANAGERS:
-        if any(inside.stat(program) for program in one.programs):
+        if any(inside.has(program) for program in one.programs):
             return one
     raise NoProgramError(f"{inside.label} has no package manager (of {', '.join(one.name for one in MANAGERS)})")
 

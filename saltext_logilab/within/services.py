@@ -60,7 +60,7 @@ def init(inside: Transport) -> Init:
     """
     if inside.stat("/run/systemd/system") is not None:
         return SYSTEMD
-    if inside.stat("/sbin/rc-service") is not None:
+    if inside.has("/sbin/rc-service"):
         return OPENRC
     if files.is_directory(inside, "/etc/init.d"):
         return SCRIPTS

@@ -108,6 +108,10 @@ class Transport(Protocol):
         """
         ...
 
+    def has(self, path: str) -> bool:
+        """Say whether anything stands at an absolute path: what is asked before a command runs."""
+        ...
+
     def stat(self, path: str) -> Stat | None:
         """Return what stands at an absolute path; None when nothing does."""
         ...
@@ -153,7 +157,7 @@ def words(inside: Transport, command: str | Sequence[str]) -> tuple[str, ...]:
     if isinstance(command, str):
         if not command.strip():
             raise ConfigurationError("the command is empty")
-        if inside.stat(SHELL) is None:
+        if not inside.has(SHELL):
             raise ConfigurationError(f"{inside.label} has no {SHELL}: give the command as a list of words")
         return (SHELL, "-c", command)
     if not isinstance(command, Sequence) or not command:

@@ -15,6 +15,7 @@ from saltext_logilab.lab.lab import Lab
 from tests.support.waiting import wait_until
 
 PATIENCE = 60
+LONG = 600
 
 
 @dataclass(frozen=True)
@@ -24,11 +25,18 @@ class Targets:
     lab: Lab
     type: str = "docker"
 
-    def ask(self, target: str, function: str, *arguments: Any, kind: str = "compound", **told: Any) -> dict[str, Any]:
-        """Return what each that is targeted returns."""
+    def ask(
+        self, target: str, function: str, *arguments: Any, kind: str = "compound", patience: int = 0, **told: Any
+    ) -> dict[str, Any]:
+        """Return what each that is targeted returns; ``patience``: seconds without any answer that are enough."""
         with self._client() as client:
             found: dict[str, Any] = client.cmd(
-                target, function, list(arguments), tgt_type=kind, timeout=PATIENCE, kwarg=told or None
+                target,
+                function,
+                list(arguments),
+                tgt_type=kind,
+                timeout=patience or (LONG if target.startswith("T@") else PATIENCE),
+                kwarg=told or None,
             )
         return found
 

@@ -234,7 +234,7 @@ def has_exec(cmd: str) -> bool:
     """
     folders = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
     with publication.reached(__resource__, __resource_funcs__, __opts__) as inside:
-        return any(inside.stat(posixpath.join(folder, posixpath.basename(cmd))) for folder in folders)
+        return any(inside.has(posixpath.join(folder, posixpath.basename(cmd))) for folder in folders)
 
 
 def script(

@@ -6,8 +6,10 @@ The grains of a resource: what is known of it from outside, and what system it h
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING, Any
 
+from salt.utils import dictupdate
 from salt.utils.data import traverse_dict_and_list
 
 if TYPE_CHECKING:
@@ -83,3 +85,24 @@ def has_value(key: str) -> bool:
         salt -C 'T@docker' grains.has_value health
     """
     return bool(traverse_dict_and_list(_all(), key, False))
+
+
+def filter_by(
+    lookup_dict: dict[str, Any],
+    grain: str = "os_family",
+    merge: dict[str, Any] | None = None,
+    default: str = "default",
+    base: str | None = None,
+) -> Any:
+    """
+    Return what a mapping has for the value of a grain, as Salt's own function does; for templates.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt -C 'T@docker:web.host1' grains.filter_by '{Debian: a, default: b}'
+    """
+    found = lookup_dict.get(str(traverse_dict_and_list(_all(), grain, "")), lookup_dict.get(default))
+    told = dictupdate.update(copy.deepcopy(lookup_dict.get(base, {})), found or {}) if base else copy.deepcopy(found)
+    return dictupdate.update(told or {}, merge) if merge else told

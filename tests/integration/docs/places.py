@@ -35,7 +35,7 @@ class Places:
         """Return what makes each place, by its name."""
         made = (
             self.sources, self.installed, self.python, self.wheel, self.configuration, self.specification, self.docker,
-            self.docker_netns, self.docker_lab, self.hypervisor, self.fleet,
+            self.docker_netns, self.docker_lab, self.docker_targets, self.hypervisor, self.fleet,
         )  # fmt: skip
         return {one.__name__: one for one in made}
 
@@ -99,6 +99,16 @@ class Places:
                 60,
                 "the table at the master",
             )
+        return str(lab.folder)
+
+    def docker_targets(self) -> str:
+        """The folder of that lab, its containers being targets."""
+        lab = Lab(Path(self.docker_lab()))
+        place = lab.folder / "srv/pillar"
+        if not (place / "targets.sls").exists():
+            (place / "top.sls").write_text("base: {web1: [targets]}\n")
+            (place / "targets.sls").write_text("resources: {docker: {match: {label: target=yes}}}\n")
+            lab.run("paris", "salt", "web1", "saltutil.refresh_pillar", "wait=True")
         return str(lab.folder)
 
     def hypervisor(self) -> str:

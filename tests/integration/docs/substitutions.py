@@ -74,6 +74,26 @@ TABLE = (
         "a private Engine without a way to a registry: a small web server in the place of nginx",
     ),
     Substitution(
+        r"docker run -d --name (\w+) -p (\S+) (--label \S+) nginx",
+        r"echo {docker_targets} && docker -H {docker} run -d --name \1 -p \2 \3 logilab/busybox httpd -f -p 80",
+        "the same, and the minion's pillar makes its containers targets",
+    ),
+    Substitution(
+        r"sudo salt (-C 'T@docker.*)",
+        r"salt-lab run --lab {docker_targets} paris salt \1",
+        "the same lab",
+    ),
+    Substitution(
+        r"sudo salt ('w\*' cmd\.run .*)",
+        r"! salt-lab run --lab {docker_targets} paris salt \1",
+        "the same lab; the command is to do nothing on the minion, and nothing in the container",
+    ),
+    Substitution(
+        r"sudo salt web1 (docker_targets\..*)",
+        r"salt-lab run --lab {docker_targets} paris salt web1 \1",
+        "the same lab",
+    ),
+    Substitution(
         r"sudo salt web1 (docker_exec\..*)",
         r"salt-lab run --lab {docker_lab} paris salt web1 \1",
         "the same lab",

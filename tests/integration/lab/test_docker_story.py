@@ -35,6 +35,8 @@ def test_two_containers_on_every_master(
     for master in ("paris", "nantes"):
         table = told.partition(f"{master}$ salt-run docker_ports.find container='demo-*'")[2]
         assert re.search(r"^m1 +\d+ +127\.0\.0\.1 +tcp +demo-(web:80|api:8080) ", table, re.M), told
+        asked = told.partition(f"{master}$ salt -C 'T@docker' cmd.run")[2]
+        assert re.search(r"^demo-(web|api)\.m1:\n +\S+ up ", asked, re.M), told
     assert re.search(r"^\d+\.\d s after the second one is up", told, re.M), told
     names = [one.name for one in docker_host.client().containers.list(all=True)]
     assert (left.name in names, "demo-api" in names) == (False, False)

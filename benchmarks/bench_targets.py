@@ -1,0 +1,175 @@
+"""
+Containers as Salt targets: what 200 of them cost, beside Salt's own ``dummy`` resources in the same run.
+
+A real master and a real minion, which has 200 containers of a private Engine and 200 ``dummy`` resources, with the
+``process_count_max`` that the documentation names. A job's CPU is that of the minion with all processes that it started
+for it. ``docker exec`` and saltext-dockermod's ``docker.run`` run on the same containers. The memory is compared with
+that of a second minion with the same engine and no resources.
+"""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+import yaml
+
+from benchmarks.bench_containers import loader
+from benchmarks.table import Row
+from saltext_logilab.lab import configs
+from saltext_logilab.lab.lab import Lab
+from saltext_logilab.lab.plan import Wish
+from tests.support.docker import DockerHost
+from tests.support.labs import accept_all, running_lab
+from tests.support.netns import NetworkNamespace
+from tests.support.roots import new_root
+from tests.support.sessions import SessionRoot
+from tests.support.targets import Targets
+from tests.support.waiting import wait_until
+
+CONTAINERS = 200
+COMING = 5
+PATIENCE = 600
+PROCESSES = 10
+
+
+@contextmanager
+def host() -> Iterator[DockerHost]:
+    """Start an Engine with the containers."""
+    session = SessionRoot.create()
+    made = DockerHost(new_root(session.path, "docker"), NetworkNamespace.create())
+    try:
+        made.start()
+        for number in range(CONTAINERS):
+            run(made, f"web{number}")
+        yield made
+    finally:
+        made.stop()
+        session.release()
+
+
+def run(engine: DockerHost, name: str) -> Any:
+    """Start a container."""
+    return engine.client(600).containers.run(
+        engine.busybox, ["sleep", "100000"], name=name, detach=True, stop_signal="KILL", labels={"role": "web"}
+    )
+
+
+@contextmanager
+def targets(engine: DockerHost) -> Iterator[Targets]:
+    """Start the master and the two minions; ``m1`` has the resources."""
+    minion = {
+        "engines": [{"docker_ports": {}}],
+        "logilab": {"containers": {"daemons": {"docker": engine.url}}},
+        "process_count_max": PROCESSES,
+    }
+    wish = Wish(masters=("paris",), minions=("m1", "m2"), minion_options=minion, master_options={"timeout": 60})
+    with running_lab(wish) as lab:
+        accept_all(lab)
+        found = Targets(lab)
+        ids = [f"d{number}" for number in range(CONTAINERS)]
+        found.configure(resources={"docker": {}, "dummy": {"resource_ids": ids}})
+        lab.restart("m1")
+        wait_until(lambda: len(found.known()) >= CONTAINERS, PATIENCE, "all containers at the master")
+        yield found
+
+
+def daemon(lab: Lab, name: str) -> psutil.Process:
+    """Return the process of a minion that starts its jobs."""
+    pid = int(configs.pidfiles(lab.folder, name)[0].read_text())
+    first = psutil.Process(pid)
+    return max([first, *first.children(recursive=True)], key=lambda one: one.memory_info().rss)
+
+
+def spent(process: psutil.Process) -> float:
+    """Return the CPU seconds of a process and of all that it started and that have ended."""
+    return float(sum(process.cpu_times()[:4]))
+
+
+def asked(found: Targets, target: str, function: str, *arguments: str) -> tuple[int, float]:
+    """Return how many answered rightly, and the CPU milliseconds for each."""
+    process = daemon(found.lab, "m1")
+    begin = spent(process)
+    command = ("salt", "-t", "300", "--out", "yaml", "-C", target, function, *arguments)
+    told = yaml.safe_load(found.lab.run("paris", *command, timeout=PATIENCE).stdout) or {}
+    wait_until(lambda: not [one for one in process.children() if is_job(one)], PATIENCE, "the jobs' processes")
+    right = [value for value in told.values() if value is True or value == "x"]
+    return len(right), 1000 * (spent(process) - begin) / CONTAINERS
+
+
+def is_job(process: psutil.Process) -> bool:
+    """Whether a minion's process is one of a job."""
+    try:
+        return (
+            time.time() - process.create_time() < PATIENCE
+            and process.status() != psutil.STATUS_ZOMBIE
+            and ("Minion._thread_return" in " ".join(process.cmdline()))
+        )
+    except psutil.NoSuchProcess:
+        return False
+
+
+def jobs(found: Targets, engine: DockerHost) -> Iterator[Row]:
+    """``test.ping`` and ``cmd.run`` over all, beside ``dummy`` and beside what runs a command in a container."""
+    asked(found, "T@dummy", "test.ping")
+    answered, dummy = asked(found, "T@dummy", "test.ping")
+    pinged, ping = asked(found, "T@docker", "test.ping")
+    ran, command = asked(found, "T@docker", "cmd.run", "echo x")
+    peers = f"{answered} of dummy"
+    yield Row("test.ping: containers that answered", pinged, "of 200", peers, CONTAINERS, at_least=True)
+    yield Row("test.ping: CPU a container above dummy", ping - dummy, "ms", f"dummy itself {dummy:.0f} ms", 20)
+    yield Row("cmd.run: containers that answered", ran, "of 200", "", CONTAINERS, at_least=True)
+    yield Row("cmd.run: CPU a container above dummy", command - dummy, "ms", peer(engine), 60)
+
+
+def peer(engine: DockerHost) -> str:
+    """Return what a command in a container costs by the peers, without a job."""
+    own = psutil.Process()
+
+    def cost(work: Callable[[], Any], times: int) -> float:
+        begin = spent(own)
+        for _ in range(times):
+            work()
+        return 1000 * (spent(own) - begin) / times
+
+    words = ["docker", "-H", engine.url, "exec", "web0", "echo", "x"]
+    program = cost(lambda: subprocess.run(words, check=True, capture_output=True), 20)
+    with tempfile.TemporaryDirectory() as folder:
+        modules, _ = loader(Path(folder), engine)
+        modules["docker.run"]("web0", "echo x")
+        module = cost(lambda: modules["docker.run"]("web0", "echo x"), 20)
+    return f"docker exec {program:.0f} ms, docker.run {module:.0f} ms, without a job"
+
+
+def coming(found: Targets, engine: DockerHost) -> Iterator[Row]:
+    """How long a container that starts is no target."""
+    waits = []
+    for number in range(COMING):
+        name = f"late{number}"
+        made = run(engine, name)
+        begin = time.monotonic()
+        wait_until(lambda name=name: f"{name}.m1" in found.known(), PATIENCE, name)
+        waits.append(time.monotonic() - begin)
+        made.remove(force=True)
+        wait_until(lambda name=name: f"{name}.m1" not in found.known(), PATIENCE, f"no {name}")
+    worst = f"worst {max(waits):.1f} s"
+    yield Row("a container that starts is a target, at 200 others", statistics.median(waits), "s", worst, 2)
+
+
+def memory(found: Targets) -> Row:
+    """What the resources take of the minion's memory."""
+    with_them, bare = (daemon(found.lab, name).memory_full_info().pss / 1e6 for name in ("m1", "m2"))
+    return Row("memory for 200 resources", with_them - bare, "MB", f"a minion: {bare:.0f} MB", 20)
+
+
+def rows() -> list[Row]:
+    """Measure it all."""
+    with host() as engine, targets(engine) as found:
+        return [*coming(found, engine), memory(found), *jobs(found, engine)]
