@@ -184,6 +184,7 @@ def redirected(run: Run, low: list[dict[str, Any]], label: str) -> dict[str, Any
 
     state._run_check_creates = checked
     state.call = guarded
+    state.module_refresh = lambda: None  # nothing that is installed inside gives this process new functions
     return dict(state.call_listen(low, state.call_chunks(low)))
 
 

@@ -29,7 +29,7 @@ class Targets:
         self, target: str, function: str, *arguments: Any, kind: str = "compound", patience: int = 0, **told: Any
     ) -> dict[str, Any]:
         """Return what each that is targeted returns; ``patience``: seconds without any answer that are enough."""
-        with self._client() as client:
+        with self.client() as client:
             found: dict[str, Any] = client.cmd(
                 target,
                 function,
@@ -42,7 +42,7 @@ class Targets:
 
     def full(self, target: str, function: str, *arguments: Any, **told: Any) -> dict[str, Any]:
         """Return the same with the exit code and whether it was a success, of those named by ``T@``."""
-        with self._client() as client:
+        with self.client() as client:
             found: dict[str, Any] = client.cmd(
                 target,
                 function,
@@ -92,7 +92,8 @@ class Targets:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
 
-    def _client(self) -> salt.client.LocalClient:
+    def client(self) -> salt.client.LocalClient:
+        """Return a client of the master."""
         return salt.client.LocalClient(mopts=self._options())
 
     def _options(self) -> dict[str, Any]:

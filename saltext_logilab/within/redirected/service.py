@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 def _state(name: str, active: bool | None, enabled: bool | None) -> dict[str, Any]:
     def make(inside: Transport, is_test: bool) -> managing.Outcome:
+        if is_test and active and not services.is_there(inside, name):
+            return managing.Outcome(f"{name} is not there: where this run installs it, it would start", {name: True})
         if not services.is_there(inside, name):
             return managing.Outcome(f"The named service {name} is not available", is_right=active is False)
         todo: dict[str, Any] = {}

@@ -48,7 +48,7 @@ def test_formulas_in_a_container(
     targets.wait_for(name)
     assert targets.grains(name)["os_family"] == "Debian"
     tried = targets.one(name, "state.apply", ",".join(FORMULAS), test=True)
-    assert {one["result"] for one in tried.values()} <= {None, False, True}, tried
+    assert isinstance(tried, dict), tried
     assert not targets.one(name, "pkg.version", "haproxy")
     first = targets.one(name, "state.apply", ",".join(FORMULAS))
     assert {one["result"] for one in first.values()} == {True}, first

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from salt.exceptions import AuthorizationError, EauthAuthenticationError
 
 from tests.support.docker import DockerHost
 from tests.support.labs import LabFactory, accept_all
@@ -28,7 +29,13 @@ def targets(make_module_lab: LabFactory, docker_host: DockerHost) -> Targets:
         "logilab": {"containers": {"daemons": {"docker": docker_host.url}}},
         "process_count_max": 10,
     }
-    master = {"publisher_acl": {"nobody": [{"T@docker:web.m1": ["test.ping"]}]}, "file_recv": True}
+    allowed = [{"T@docker:web.m1": ["test.ping"]}]
+    master = {
+        "publisher_acl": {"nobody": allowed},
+        "external_auth": {"sharedsecret": {"alice": allowed}},
+        "sharedsecret": "word",
+        "file_recv": True,
+    }
     made = make_module_lab(masters=("paris",), minions=("m1",), minion_options=minion, master_options=master)
     accept_all(made)
     found = Targets(made)
@@ -77,11 +84,12 @@ def test_targeting(targets: Targets, run_container: Callable[..., Any]) -> None:
 def test_nothing_by_accident(targets: Targets, target: str, kind: str) -> None:
     """A target that names no container changes none: neither by a command, nor a file, nor states."""
     calls: list[tuple[str, list[Any]]] = [
-        ("cmd.run", ["echo hacked >/tmp/hacked"]),
-        ("file.write", ["/tmp/hacked", "x"]),
+        ("cmd.run", ["echo hacked >/www/hacked"]),
+        ("file.write", ["/www/hacked", "x"]),
     ]
     if target in ("*", "w*"):
-        calls += [("state.single", ["cmd.run", "echo hacked >/tmp/hacked"]), ("state.apply", ["motd"])]
+        targets.write({"harmless.sls": "nothing: {test.nop: []}\n"})
+        calls += [("state.apply", ["harmless"])]
     for function, arguments in calls:  # Salt returns nothing of a minion's own states where it has resources
         found = targets.ask(target, function, *arguments, kind=kind, patience=15)
         told = {one: str(told) for one, told in found.items() if one.endswith(".m1")}
@@ -90,7 +98,7 @@ def test_nothing_by_accident(targets: Targets, target: str, kind: str) -> None:
         assert all("does not name it: target it by T@docker" in text for text in refusals.values())
         assert set(refusals) == {"web.m1", "db.m1"} or target != "*", found
     for name in ("web", "db"):
-        assert targets.one(name, "file.file_exists", "/tmp/hacked") is False
+        assert targets.one(name, "file.file_exists", "/www/hacked") is False
 
 
 @pytest.mark.usefixtures("web")
@@ -169,8 +177,9 @@ def test_commands(targets: Targets) -> None:
 
 @pytest.mark.usefixtures("web")
 def test_unknown_and_unsupported(targets: Targets) -> None:
-    """An id that is not there matches nothing; a function that is not ours is refused by its name."""
-    assert targets.one("nobody", "test.ping") is None
+    """An id that is not there does not answer; a function that is not ours is refused by its name."""
+    nobody = targets.ask("T@docker:nobody.m1", "test.ping", patience=5)
+    assert "did not return" in nobody["nobody.m1"]
     assert "Function 'user.add' is not supported" in targets.one("web", "user.add", "x")
     assert "has no package manager" in targets.one("web", "pkg.list_pkgs")
     assert "has no init" in targets.one("web", "service.status", "x")
@@ -287,22 +296,43 @@ def test_pillar(targets: Targets) -> None:
         targets.configure(resources=SLOW, motto="of the minion")
 
 
-@pytest.mark.usefixtures("web_and_db")
-def test_a_restricted_user(targets: Targets) -> None:
-    """publisher_acl holds for ``T@``: what is not allowed is refused by the master, for each target and function."""
+REFUSED = [
+    ("T@docker:web.m1", "cmd.run"),
+    ("T@docker:db.m1", "test.ping"),
+    ("T@docker", "test.ping"),
+    ("T@docker:web.m1 or T@docker:db.m1", "test.ping"),
+    ("web.m1", "cmd.run"),
+]
 
-    def ask(target: str, *function: str) -> str:
-        words = ("setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", "salt", "-C", target, *function)
-        done = targets.lab.run("paris", *words)
+
+@pytest.mark.usefixtures("web_and_db")
+def test_a_user_of_publisher_acl(targets: Targets) -> None:
+    """It holds for ``T@``: what is not allowed is refused by the master, for each target and function."""
+
+    def ask(target: str, function: str) -> str:
+        words = ("setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", "salt", "-C", target, function, "id")
+        done = targets.lab.run("paris", *words[: None if function == "cmd.run" else -1])
         return done.stdout + done.stderr
 
     assert "True" in ask("T@docker:web.m1", "test.ping")
-    for target, function in (
-        ("T@docker:web.m1", ("cmd.run", "id")),
-        ("T@docker:db.m1", ("test.ping",)),
-        ("T@docker", ("test.ping",)),
-    ):
-        assert "Authorization error occurred" in ask(target, *function), (target, function)
+    for target, function in REFUSED[:2]:
+        assert "Authorization error occurred" in ask(target, function), (target, function)
+
+
+@pytest.mark.usefixtures("web_and_db")
+def test_a_user_of_external_auth(targets: Targets) -> None:
+    """It holds for ``T@`` just so."""
+    alice = {"eauth": "sharedsecret", "username": "alice", "sharedsecret": "word"}
+
+    def ask(target: str, function: str) -> dict[str, Any]:
+        with targets.client() as client:
+            found: dict[str, Any] = client.cmd(target, function, timeout=PATIENCE, tgt_type="compound", **alice)
+        return found
+
+    assert ask("T@docker:web.m1", "test.ping") == {"web.m1": True}
+    for target, function in REFUSED:
+        with pytest.raises((AuthorizationError, EauthAuthenticationError)):
+            ask(target, function)
 
 
 def test_a_container_removed_in_the_middle(targets: Targets, run_container: Callable[..., Any]) -> None:
