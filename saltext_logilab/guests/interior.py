@@ -7,6 +7,7 @@ else says why it cannot be.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -17,7 +18,10 @@ from saltext_logilab.guests.inside import NoExecError
 from saltext_logilab.within import programs
 from saltext_logilab.within.transport import MOST, SHELL, Command, Done, NoSuchFileError, Stat
 
+log = logging.getLogger(__name__)
+
 _NO_FILE = 66
+_HAS = '[ -e "$0" ] || [ -L "$0" ]'
 _READ = f'[ -f "$0" ] || exit {_NO_FILE}; exec cat -- "$0"'
 
 
@@ -43,6 +47,16 @@ class Interior:
     def stat(self, path: str) -> Stat | None:
         """Return what stands at a path; as :meth:`.Transport.stat`."""
         return programs.stat(self.run, path)
+
+    def has(self, path: str) -> bool:
+        """Say whether anything stands at a path; as :meth:`.Transport.has`."""
+        if path == SHELL:  # asked before each command that is a text: without a process in the guest
+            try:
+                with carrying.opened(self.agent, path, "r"):
+                    return True
+            except carrying.NoFileError:
+                log.debug("whether %s has a shell shows when it starts", self.label)
+        return self.run(Command((SHELL, "-c", _HAS, path), most_bytes=0)).code == 0
 
     def stream(self, path: str) -> Iterator[bytes]:
         """Yield what a file holds; as :meth:`.Transport.stream`."""

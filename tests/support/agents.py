@@ -130,7 +130,7 @@ def new_agent_guest(
         host: LibvirtHost = libvirt_host, *, agent: str = "real", name: str = "", channel: bool = True
     ) -> AgentGuest:
         name = name or f"a{secrets.token_hex(3)}"
-        serial = daemon_root / f"{name}.serial"
+        serial = daemon_root / f"{name}.{secrets.token_hex(3)}"
         more = CHANNEL if channel else ""
         xml = agent_kernel.xml(name, serial, devices=more, words=f"agent={agent} name={name}")
         made.append(host.open().createXML(xml))
