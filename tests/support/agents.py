@@ -107,11 +107,16 @@ class AgentGuest:
     domain: libvirt.virDomain
 
 
+def agent_kernel_files() -> TinyGuest:
+    """Return what :func:`agent_kernel` gives, outside of a test."""
+    modules = (*MODULES, "virtio_console")
+    return cached_guest("agent-guest", modules, BOOT, _furnish, (PACKAGE, LIAR, PASSWD, GROUP))
+
+
 @pytest.fixture(scope="session")
 def agent_kernel() -> TinyGuest:
     """Return the kernel and initramfs with the agent; fetched once and kept in the cache."""
-    modules = (*MODULES, "virtio_console")
-    return cached_guest("agent-guest", modules, BOOT, _furnish, (PACKAGE, LIAR, PASSWD, GROUP))
+    return agent_kernel_files()
 
 
 @pytest.fixture(scope="session")
