@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -21,7 +22,7 @@ from typing import Any
 import psutil
 import yaml
 
-from benchmarks.bench_containers import loader
+from benchmarks.bench_containers import PEER, loader
 from benchmarks.table import Row
 from saltext_logilab.lab import configs
 from saltext_logilab.lab.lab import Lab
@@ -171,5 +172,9 @@ def memory(found: Targets) -> Row:
 
 def rows() -> list[Row]:
     """Measure it all."""
-    with host() as engine, targets(engine) as found:
-        return [*coming(found, engine), memory(found), *jobs(found, engine)]
+    with tempfile.TemporaryDirectory() as folder:
+        pip = [sys.executable, "-m", "pip", "install", "-q", "--target", folder, "--no-deps", PEER]
+        subprocess.run(pip, check=True)
+        sys.path.append(folder)
+        with host() as engine, targets(engine) as found:
+            return [*coming(found, engine), memory(found), *jobs(found, engine)]

@@ -81,7 +81,7 @@ class Targets:
 
         def is_known() -> bool:
             found = self.ask("m1", "pillar.raw", kind="glob").get("m1") or {}
-            return all(found.get(key) == value for key, value in told.items())
+            return all(plain(found.get(key)) == value for key, value in told.items())
 
         wait_until(is_known, PATIENCE, f"the pillar {told}")
 
@@ -99,3 +99,10 @@ class Targets:
     def _options(self) -> dict[str, Any]:
         found: dict[str, Any] = salt.config.client_config(str(self.lab.folder / "paris/etc/master"))
         return found
+
+
+def plain(found: Any) -> Any:
+    """Return a part of a pillar without the ids that the master has reserved in it."""
+    if isinstance(found, Mapping):
+        return {key: plain(value) for key, value in found.items() if key != "reserved"}
+    return found

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from salt.exceptions import CommandExecutionError, SaltInvocationError
+
 from saltext_logilab.errors import ConfigurationError
 from saltext_logilab.within import applying, publication, thin
 from saltext_logilab.within.guard import Resource
@@ -45,7 +47,19 @@ def _way(inside: Any) -> str:
 
 
 def _run(function: str, asked: applying.Asked, compiled: Any) -> Any:
-    """Compile states and run them; ``compiled`` gives them of a run."""
+    """
+    Compile states and run them; ``compiled`` gives them of a run.
+
+    An error is returned as a text: one that is raised in a state function Salt writes into the log with its traceback.
+    """
+    try:
+        return _ran(function, asked, compiled)
+    except (CommandExecutionError, SaltInvocationError) as err:
+        __context__["retcode"] = COMPILER
+        return f"ERROR: {err}"
+
+
+def _ran(function: str, asked: applying.Asked, compiled: Any) -> Any:
     with publication.reached(__resource__, __resource_funcs__, __opts__, function) as inside:
         __resource_funcs__[f"{__resource__['type']}.ping"]()
         with publication.entered(inside), _prepared(asked) as run:
