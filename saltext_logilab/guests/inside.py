@@ -58,7 +58,9 @@ begin() {
     set -- env "LOGILAB_EXEC=$mark" "$@"
     if [ -n "$user" ]; then
         as=su; ! command -v runuser > /dev/null 2>&1 || as=runuser
-        set -- "$as" -s /bin/sh -c 'exec "$@"' -- "$user" sh "$@"
+        how='exec "$@"'  # what root has opened can be read, but not opened anew as /dev/stdin
+        [ -c /proc/self/fd/0 ] || how='cat | "$@"'
+        set -- "$as" -s /bin/sh -c "$how" -- "$user" sh "$@"
     fi
     ! command -v setsid > /dev/null 2>&1 || set -- setsid "$@"
     exec "$@"

@@ -8,9 +8,11 @@ The guest runs ``qemu-guest-agent`` and has a channel ``org.qemu.guest_agent.0``
 
 from __future__ import annotations
 
+import shlex
 from base64 import b64decode, b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from salt.exceptions import CommandExecutionError, SaltInvocationError
@@ -23,6 +25,7 @@ from saltext_logilab.within import files, transport
 if TYPE_CHECKING:
     __opts__: dict[str, Any]
     __context__: dict[str, Any]
+    __salt__: dict[str, Any]
 
 
 @contextmanager
@@ -112,11 +115,22 @@ def run_all(
 
         salt kvm1 libvirt_exec.run_all web 'ps | wc -l'
     """
+    return _run(name, cmd, (str(runas), str(cwd), env), str(stdin or "").encode(), timeout, most_bytes)
+
+
+def _run(
+    name: str,
+    cmd: str | list[str],
+    place: tuple[str, str, dict[str, str] | None],
+    stdin: bytes,
+    timeout: float,
+    most_bytes: int,
+) -> dict[str, Any]:
+    user, folder, env = place
+    extra = {str(key): str(value) for key, value in (env or {}).items()}
     with _inside(name) as inside:
         words = transport.words(inside, cmd)
-        extra = {str(key): str(value) for key, value in (env or {}).items()}
-        given = str(stdin or "").encode()
-        done = inside.run(transport.Command(words, str(runas), str(cwd), extra, given, timeout, most_bytes))
+        done = inside.run(transport.Command(words, user, folder, extra, stdin, timeout, most_bytes))
     return {
         "retcode": transport.TIMED_OUT if done.code is None else done.code,
         "stdout": done.text,
@@ -237,3 +251,47 @@ def write(name: str, path: str, contents: str, mode: str | int = "", owner: str 
             user, _, group = owner.partition(":")
             files.set_owner(inside, path, user, group)
     return True
+
+
+def script(
+    name: str,
+    source: str,
+    args: str = "",
+    runas: str = "",
+    cwd: str = "",
+    env: dict[str, str] | None = None,
+    timeout: float = 60.0,
+    most_bytes: int = transport.MOST,
+    saltenv: str = "base",
+) -> dict[str, Any]:
+    """
+    Run a script of the master's files in a running guest; returns the same as :py:func:`run_all`.
+
+    Nothing is left inside: the interpreter of its first line, else ``/bin/sh``, reads it from its standard input.
+
+    source
+        A file of the master (``salt://…``).
+    args
+        The arguments, as they stand on a command line.
+    saltenv
+        The environment whose files it is one of, by default ``base``.
+
+    The other arguments are those of :py:func:`run_all`.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt kvm1 libvirt_exec.script web salt://scripts/check.sh 'a b' timeout=300
+    """
+    if not str(source).startswith("salt://"):
+        raise SaltInvocationError(f"{source!r} is no file of the master (salt://…)")
+    found = __salt__["cp.cache_file"](source, saltenv)
+    if not found:
+        raise CommandExecutionError(f"the master has no {source} in {saltenv}")
+    body = Path(found).read_bytes()
+    try:
+        words = [*transport.interpreter(body), "/dev/stdin", *shlex.split(str(args))]
+    except (ConfigurationError, ValueError) as err:
+        raise SaltInvocationError(str(err)) from err
+    return _run(name, words, (str(runas), str(cwd), env), body, timeout, most_bytes)

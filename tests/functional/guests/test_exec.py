@@ -66,6 +66,18 @@ def test_what_a_command_says(execs: Any, web: str) -> None:
     assert execs.retcode(web, ["no-such-program"]) == 127
 
 
+def test_a_script(execs: Any, loaders_of: Callable[..., Loaders], libvirt_host: LibvirtHost, web: str) -> None:
+    """A file of the master's, read by the interpreter of its first line; nothing is left."""
+    tree = Path(loaders_of(libvirt_host).opts["file_roots"]["base"][0])
+    (tree / "hello.sh").write_text("#!/bin/busybox sh\necho hello $1; exit 4\n")
+    done = execs.script(web, "salt://hello.sh", "'dear you'", runas="web")
+    assert (done["stdout"], done["stderr"], done["retcode"]) == ("hello dear you\n", "", 4)
+    with pytest.raises(CommandExecutionError, match=r"the master has no salt://none\.sh in base"):
+        execs.script(web, "salt://none.sh")
+    with pytest.raises(SaltInvocationError, match="is no file of the master"):
+        execs.script(web, "/etc/passwd")
+
+
 def test_hostile_output(execs: Any, web: str) -> None:
     """50 MB are counted and cut in the guest already; what is no text is replaced."""
     much = execs.run_all(web, "head -c 50000000 /dev/zero", most_bytes=1000, timeout=300)

@@ -55,6 +55,7 @@ def test_what_a_command_says(shell: str) -> None:
     assert run(shell, Command(("no-such-program",))).code == 127
     assert run(shell, Command((inside.SHELL, "-c", "kill -9 $$"))).code == 137
     assert run(shell, Command(("true",), "root")).code == 0
+    assert run(shell, Command(("cat", "/dev/stdin"), "nobody", stdin=b"for you")) == Done(0, b"for you", b"", 7)
 
 
 @pytest.mark.parametrize("shell", SHELLS)
