@@ -9,6 +9,7 @@ that of a second minion with the same engine and no resources.
 
 from __future__ import annotations
 
+import os
 import statistics
 import subprocess
 import sys
@@ -142,6 +143,7 @@ def peer(engine: DockerHost) -> str:
 
     words = ["docker", "-H", engine.url, "exec", "web0", "echo", "x"]
     program = cost(lambda: subprocess.run(words, check=True, capture_output=True), 20)
+    os.environ["DOCKER_HOST"] = engine.url  # the peer's function runs that program
     with tempfile.TemporaryDirectory() as folder:
         modules, _ = loader(Path(folder), engine)
         modules["docker.run"]("web0", "echo x")
