@@ -23,6 +23,7 @@ pytest_plugins = [
     "tests.support.containers",
     "tests.support.libvirt",
     "tests.support.guests",
+    "tests.support.agents",
     "tests.support.salt",
     "tests.support.rigs",
     "tests.support.labs",

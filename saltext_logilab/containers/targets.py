@@ -22,6 +22,7 @@ from saltext_logilab.containers.ports import LIVE
 from saltext_logilab.containers.targetrules import Rule
 from saltext_logilab.errors import LogilabError, UnavailableError
 from saltext_logilab.within import facts, ids
+from saltext_logilab.within.rules import Reserved
 from saltext_logilab.within.transport import NotRunningError
 
 log = logging.getLogger(__name__)
@@ -47,20 +48,6 @@ class Target:
     def interior(self, limit: float) -> Interior:
         """Return the way into it."""
         return Interior(Client(self.url, keep=True), self.name, limit)
-
-
-@dataclass(frozen=True)
-class Reserved:
-    """Ids that are not to be had: those of minions, and those of other minions' resources with their owners."""
-
-    minions: frozenset[str] = frozenset()
-    owned: Mapping[str, str] = field(default_factory=dict)
-
-    @classmethod
-    def told(cls, minion: str, reserved: Mapping[str, Any]) -> Reserved:
-        """Return what a master tells: ``{"minions": […], "owned": {id: minion}}``, and the minion's own id."""
-        owned = {str(one): str(owner) for one, owner in (reserved.get("owned") or {}).items() if owner != minion}
-        return cls(frozenset([minion, *map(str, reserved.get("minions") or ())]), owned)
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,12 @@ from saltext_logilab.errors import LogilabError, UnavailableError
 
 try:
     import libvirt as _binding
+    import libvirt_qemu as _qemu
 except ImportError:
-    _binding = None
+    _binding = _qemu = None
 
 libvirt: Any = _binding  # it has no types
+libvirt_qemu: Any = _qemu
 MISSING = "libvirt's Python binding is missing: pip install 'saltext-logilab[virt]' or apt-get install python3-libvirt"
 
 Connection = Any  # libvirt.virConnect, which has no types
@@ -38,21 +40,43 @@ def opened(uri: str, *, readonly: bool = False) -> Iterator[Connection]:
     :raises UnavailableError: the binding is missing, the daemon does not answer, or the connection broke.
     :raises GuestError: libvirt refused or failed something.
     """
+    connection = lasting(uri, readonly=readonly)
+    try:
+        with translated(connection, uri):
+            yield connection
+    finally:
+        _close(connection)
+
+
+def lasting(uri: str, *, readonly: bool = False) -> Connection:
+    """
+    Return a connection that closes when nobody holds it any more; for use in one process, under :func:`translated`.
+
+    :raises UnavailableError: the binding is missing, or the daemon does not answer.
+    """
     if libvirt is None:
         raise UnavailableError(MISSING)
     libvirt.registerErrorHandler(_silent, None)  # else each error is printed too
     try:
-        connection = (libvirt.openReadOnly if readonly else libvirt.open)(uri)
+        return (libvirt.openReadOnly if readonly else libvirt.open)(uri)
     except libvirt.libvirtError as err:
         raise UnavailableError(f"libvirt at {uri} does not answer: {err}") from err
+
+
+@contextmanager
+def translated(connection: Connection, uri: str) -> Iterator[None]:
+    """
+    Turn errors of libvirt into the product's.
+
+    :raises UnavailableError: the connection broke.
+    :raises GuestError: libvirt refused or failed something.
+    """
     try:
-        yield connection
+        yield
     except libvirt.libvirtError as err:
         if not _alive(connection):
             raise UnavailableError(f"the connection to libvirt at {uri} broke: {err}") from err
         raise GuestError(f"libvirt at {uri}: {err}", err.get_error_code()) from err
-    finally:
-        _close(connection)
 
 
 def _silent(_context: object, _error: object) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 DISK_SOURCES = {"file": "file", "block": "dev", "dir": "dir", "network": "name", "volume": "volume", "nvme": "address"}
+AGENT = "org.qemu.guest_agent.0"
 CARD_SOURCES = {"network": "network", "bridge": "bridge", "direct": "dev", "vhostuser": "path"}
 
 
@@ -46,7 +47,12 @@ class Interface:
 
 @dataclass(frozen=True)
 class Definition:
-    """What a guest is made of."""
+    """
+    What a guest is made of.
+
+    :param agent: whether its guest agent is ``connected`` or ``disconnected``; empty where it is off, None where it has
+        no channel for one.
+    """
 
     machine: str | None
     architecture: str | None
@@ -55,6 +61,7 @@ class Definition:
     disks: tuple[Disk, ...]
     interfaces: tuple[Interface, ...]
     passthrough: int
+    agent: str | None = None
 
     def plain(self) -> dict[str, Any]:
         """Return it as plain data; ``dataclasses.asdict`` would take longer than to read the XML."""
@@ -83,7 +90,15 @@ def parse(text: str) -> Definition:
         disks=tuple(_disk(one) for one in root.iterfind("devices/disk")),
         interfaces=tuple(_interface(one) for one in root.iterfind("devices/interface")),
         passthrough=len(root.findall("devices/hostdev")),
+        agent=_agent(root),
     )
+
+
+def _agent(root: ET.Element) -> str | None:
+    for target in root.iterfind("devices/channel/target"):
+        if target.get("name") == AGENT:
+            return target.get("state", "")
+    return None
 
 
 def _disk(element: ET.Element) -> Disk:

@@ -9,6 +9,7 @@ from typing import Any
 
 from saltext_logilab import settings
 from saltext_logilab.errors import ConfigurationError
+from saltext_logilab.guests import agent
 from saltext_logilab.guests.placement import STRATEGIES, Rules
 from saltext_logilab.guests.sizes import MIB
 
@@ -28,6 +29,7 @@ class GuestsSettings:
     :param reach: this host's libvirt as other hosts reach it; empty where no guest shall come here by a plan.
     :param transport: the migration URI at which this host takes the memory of guests; empty for libvirt's choice.
     :param shared: folders that all hosts share although nothing shows it.
+    :param agent_timeout: seconds after which a guest's agent that does not answer one question is none.
     """
 
     uri: str
@@ -36,6 +38,7 @@ class GuestsSettings:
     reach: str
     transport: str
     shared: tuple[str, ...]
+    agent_timeout: float
 
 
 def read(opts: Mapping[str, Any]) -> GuestsSettings:
@@ -49,6 +52,7 @@ def read(opts: Mapping[str, Any]) -> GuestsSettings:
     interval = section.take("progress_interval", float, 5.0)
     reach, transport = section.take("reach", str, ""), section.take("transport", str, "")
     shared = tuple(map(str, section.take("shared", list, [])))
+    patience = section.take("agent_timeout", float, agent.TIMEOUT)
     section.sub(PLACEMENT)  # a master's; one file may serve both
     section.done()
     for key, value in (("uri", uri), ("reach", reach or URI), ("transport", transport or URI)):
@@ -58,7 +62,9 @@ def read(opts: Mapping[str, Any]) -> GuestsSettings:
         raise ConfigurationError(f"{section.path}:shared must be absolute paths, not {wrong[0]!r}")
     if interval < 1:
         raise ConfigurationError(f"{section.path}:progress_interval must be at least 1 second, not {interval:g}")
-    return GuestsSettings(uri, settings.state_dir(opts, AREA), interval, reach, transport, shared)
+    if patience < 1:
+        raise ConfigurationError(f"{section.path}:agent_timeout must be at least 1 second, not {patience:g}")
+    return GuestsSettings(uri, settings.state_dir(opts, AREA), interval, reach, transport, shared, patience)
 
 
 def read_rules(opts: Mapping[str, Any]) -> Rules:

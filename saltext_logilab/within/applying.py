@@ -173,6 +173,16 @@ def redirected(run: Run, low: list[dict[str, Any]], label: str) -> dict[str, Any
             "start_time": "",
         }
 
+    def checked(chunk: dict[str, Any]) -> dict[str, Any]:
+        """Look for the files of ``creates`` inside, in the place of Salt's own look at the minion's."""
+        told, names = chunk["creates"], ("file.file_exists", "file.directory_exists")
+        paths = [told] if isinstance(told, str) else list(told)
+        found = all(any(state.functions[name](path) for name in names) for path in paths)
+        verdict: dict[str, Any] = {"result": found, "comment": "All files in creates exist"}
+        verdict = {**verdict, "skip_watch": True} if found else {**verdict, "comment": "Creates files not found"}
+        return {**{key: chunk.get(key) for key in ("__sls__", "__id__", "name")}, **verdict}
+
+    state._run_check_creates = checked
     state.call = guarded
     state.module_refresh = lambda: None  # nothing that is installed inside gives this process new functions
     return dict(state.call_listen(low, state.call_chunks(low)))

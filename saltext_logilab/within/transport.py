@@ -165,6 +165,19 @@ def words(inside: Transport, command: str | Sequence[str]) -> tuple[str, ...]:
     return tuple(str(one) for one in command)
 
 
+def interpreter(body: bytes) -> tuple[str, ...]:
+    """
+    Return the words that read a script: those of its first line, else the shell.
+
+    :raises ConfigurationError: its first line is no text.
+    """
+    first = body.partition(b"\n")[0]
+    try:
+        return tuple(first[2:].decode().split()) if first.startswith(b"#!") else (SHELL,)
+    except ValueError as err:
+        raise ConfigurationError("the script's first line is no text") from err
+
+
 def checked(inside: Transport, command: Command) -> str:
     """
     Return the output of a command that must succeed.

@@ -12,6 +12,7 @@ test's own, to kill and to configure.
 ``systemd_container()``, ``salt_container()``                       a fresh Debian with systemd; with Salt, and us
 ``libvirt_host``, ``other_libvirt_host``, ``new_libvirt_host()``    a libvirtd that takes itself for a host
 ``tiny_guest``                                                      a guest that boots in seconds without KVM
+``agent_guest``, ``new_agent_guest()``                              one with the QEMU guest agent, or one that lies
 ``watch()``                                                         the registry of ports, as the engine keeps it
 ``rig``, ``traveller``, ``make_rig()``, ``virsh()``                 guests with disks to work on, and their witness
 ``slow_convert``                                                    a qemu-img that takes longer than any test

@@ -1,4 +1,4 @@
-"""Containers as targets of a real master, asked through its own client: a command line costs a process each time."""
+"""Containers and guests as targets of a real master, asked through its own client, which is quick."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ LONG = 600
 
 @dataclass(frozen=True)
 class Targets:
-    """The resources of the minion ``m1`` of the master ``paris``."""
+    """The resources of the minion ``m1`` of the master ``paris``, of one type."""
 
     lab: Lab
+    type: str = "docker"
 
     def ask(
         self, target: str, function: str, *arguments: Any, kind: str = "compound", patience: int = 0, **told: Any
@@ -54,21 +55,21 @@ class Targets:
         return found
 
     def one(self, name: str, function: str, *arguments: Any, **told: Any) -> Any:
-        """Return what the container ``name`` returns."""
-        return self.ask(f"T@docker:{name}.m1", function, *arguments, **told).get(f"{name}.m1")
+        """Return what the one called ``name`` returns."""
+        return self.ask(f"T@{self.type}:{name}.m1", function, *arguments, **told).get(f"{name}.m1")
 
     def known(self) -> set[str]:
-        """Return the ids of containers that the master knows."""
+        """Return the ids that the master knows."""
         cache = salt.cache.Cache(self._options())
-        return {key.partition(":")[2] for key in cache.list("resource_grains") if key.startswith("docker:")}
+        return {key.partition(":")[2] for key in cache.list("resource_grains") if key.startswith(f"{self.type}:")}
 
     def grains(self, name: str) -> dict[str, Any]:
-        """Return what the master knows of a container."""
-        found: dict[str, Any] = salt.cache.Cache(self._options()).fetch("resource_grains", f"docker:{name}.m1")
+        """Return what the master knows of one."""
+        found: dict[str, Any] = salt.cache.Cache(self._options()).fetch("resource_grains", f"{self.type}:{name}.m1")
         return found
 
     def wait_for(self, *names: str) -> None:
-        """Wait until the master knows these containers."""
+        """Wait until the master knows these."""
         wait_until(lambda: {f"{one}.m1" for one in names} <= self.known(), PATIENCE, f"{names} at the master")
 
     def configure(self, **told: Any) -> None:

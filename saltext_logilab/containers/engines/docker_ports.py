@@ -32,6 +32,7 @@ from typing import TYPE_CHECKING, Any
 import salt.utils.event
 
 from saltext_logilab.errors import ConfigurationError, LogilabError
+from saltext_logilab.within.rules import Reserved
 
 if TYPE_CHECKING:
     __opts__: dict[str, Any]
@@ -91,7 +92,7 @@ def _look(configured: Any, seen: dict[str, str]) -> None:
     tree = (__opts__.get("pillar") or {}).get(__opts__.get("resource_pillar_key") or "resources") or {}
     if "docker" not in tree:
         return
-    reserved = targets.Reserved.told(__opts__["id"], (tree["docker"] or {}).get("reserved") or {})
+    reserved = Reserved.told(__opts__["id"], (tree["docker"] or {}).get("reserved") or {})
     rule = targetrules.read(tree["docker"])
     refused = dict(targets.Targets().look(configured.daemons, rule, __opts__["id"], reserved).refused)
     if refused != seen:

@@ -14,6 +14,7 @@ from salt.exceptions import CommandExecutionError, SaltInvocationError
 
 from saltext_logilab.containers import settings, targetrules, targets
 from saltext_logilab.errors import ConfigurationError, LogilabError
+from saltext_logilab.within.rules import Reserved
 
 if TYPE_CHECKING:
     __opts__: dict[str, Any]
@@ -50,7 +51,7 @@ def list_() -> dict[str, Any]:
         raise SaltInvocationError("the pillar has no mapping resources: {docker: …}: no container is a target")
     with _errors():
         rule, configured = targetrules.read(pillar["docker"]), settings.read(__opts__, __pillar__)
-        reserved = targets.Reserved.told(__opts__["id"], (pillar["docker"] or {}).get("reserved") or {})
+        reserved = Reserved.told(__opts__["id"], (pillar["docker"] or {}).get("reserved") or {})
         return targets.Targets().look(configured.daemons, rule, __opts__["id"], reserved).summary()
 
 

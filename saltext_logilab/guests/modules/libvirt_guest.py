@@ -72,8 +72,8 @@ def info(name: str | None = None) -> dict[str, dict[str, Any]]:
     Return all that is known of the guest ``name``, or of all guests; one call to libvirt per guest.
 
     :return: for each what :func:`list_` tells, ``autostart``, ``title``, ``machine``, ``architecture``,
-        ``accelerator`` (``kvm`` or ``qemu``), ``passthrough`` (the number of host devices), ``disks`` and
-        ``interfaces``.
+        ``accelerator`` (``kvm`` or ``qemu``), ``passthrough`` (the number of host devices), ``agent`` (``connected``,
+        ``disconnected``, empty for a guest that is off, None without a channel), ``disks`` and ``interfaces``.
     :raises CommandExecutionError: libvirt does not answer, or has no such guest.
 
     CLI Example:

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 from salt.exceptions import SaltInvocationError
 
-from saltext_logilab.errors import ConfigurationError
 from saltext_logilab.within import publication, sources, transport
 
 if TYPE_CHECKING:
@@ -269,17 +268,7 @@ def script(
     _checked(options)
     with publication.errors():
         body = sources.read(source, __opts__, saltenv)
-        words = [*_interpreter(body), "/dev/stdin", *shlex.split(args or "")]
+        words = [*transport.interpreter(body), "/dev/stdin", *shlex.split(args or "")]
     told: dict[str, Any] = {"cwd": cwd, "runas": runas, "shell": None, "env": env, "timeout": timeout}
     told |= {"ignore_retcode": ignore_retcode, "success_retcodes": None}
     return _done("cmd.script", words, body, transport.MOST, told)
-
-
-def _interpreter(body: bytes) -> list[str]:
-    first = body.partition(b"\n")[0]
-    if not first.startswith(b"#!"):
-        return [transport.SHELL]
-    try:
-        return first[2:].decode().split()
-    except ValueError as err:
-        raise ConfigurationError("the script's first line is no text") from err

@@ -35,7 +35,7 @@ class Places:
         """Return what makes each place, by its name."""
         made = (
             self.sources, self.installed, self.python, self.wheel, self.configuration, self.specification, self.docker,
-            self.docker_netns, self.docker_lab, self.docker_targets, self.hypervisor, self.fleet,
+            self.docker_netns, self.docker_lab, self.docker_targets, self.hypervisor, self.fleet, self.guest_lab,
         )  # fmt: skip
         return {one.__name__: one for one in made}
 
@@ -115,6 +115,20 @@ class Places:
         """A folder with the configuration of a minion with libvirt's test driver."""
         own = {"root_dir": str(self.home / "kvm1"), "id": "kvm1"}
         return self._configured({**own, "logilab": {"guests": {"uri": "test:///default"}}})
+
+    def guest_lab(self) -> str:
+        """The folder of a lab whose minion kvm1 has a libvirt with the running guest web, a target of the pillar's."""
+        lab = Lab(self.home / ".local/state/saltext-logilab/guests")
+        if not lab.folder.exists():
+            guest = self._fixture("new_agent_guest")(name="web")
+            self.request.addfinalizer(guest.domain.destroy)
+            options = {"logilab": {"guests": {"uri": guest.host.uri}}}
+            lab.up(Wish(masters=("paris",), minions=("kvm1",), minion_options=options))
+            accept_all(lab)
+            place = lab.folder / "srv/pillar"
+            (place / "top.sls").write_text("base: {kvm1: [guests]}\n")
+            (place / "guests.sls").write_text("resources: {libvirt: {match: {name: [web]}}}\n")
+        return str(lab.folder)
 
     def fleet(self) -> str:
         """A folder with the configuration of a master whose mine holds that minion's summary."""

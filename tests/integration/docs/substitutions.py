@@ -124,6 +124,24 @@ TABLE = (
         "libvirt's test driver stands for a hypervisor; real ones have tests of their own",
     ),
     Substitution(
+        r"sudo salt kvm1 saltutil\.refresh_pillar wait=True",
+        "salt-lab run --lab {guest_lab} paris salt kvm1 saltutil.refresh_pillar wait=True"
+        " && for try in 1 2 3 4 5 6 7 8 9; do"
+        " salt-lab run --lab {guest_lab} paris salt -C 'T@libvirt' test.ping --out txt | grep -q web && break; done"
+        " >/dev/null 2>&1",
+        "a lab whose minion kvm1 has a real libvirt with a real guest; a reader is slower than the master learns of it",
+    ),
+    Substitution(
+        r"sudo salt (kvm1 (?:libvirt_exec|libvirt_targets)\..*|-C 'T@libvirt.*)",
+        r"salt-lab run --lab {guest_lab} paris salt \1 2>/dev/null",
+        "the same lab; a loaded machine makes Salt complain beside that it has to ask twice",
+    ),
+    Substitution(
+        r"sudo salt ('web\*' cmd\.run .*)",
+        r"! salt-lab run --lab {guest_lab} paris salt \1 2>/dev/null",
+        "the same lab; the command is to do nothing",
+    ),
+    Substitution(
         r"sudo salt kvm1 state\.single (libvirt_guest\..*)",
         r"salt-call -c {hypervisor} --local state.single \1 | sed 's/^local:/kvm1:/'",
         "the same driver",

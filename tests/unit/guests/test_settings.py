@@ -16,7 +16,8 @@ OPTS = {"pki_dir": "/etc/salt/pki/minion"}
 def test_defaults_and_all_that_can_be_said() -> None:
     """Nothing has to be said; one file may serve a minion and a master."""
     told = settings.read(OPTS)
-    assert told == settings.GuestsSettings("qemu:///system", Path("/etc/salt/pki/logilab/guests"), 5.0, "", "", ())
+    folder = Path("/etc/salt/pki/logilab/guests")
+    assert told == settings.GuestsSettings("qemu:///system", folder, 5.0, "", "", (), 10.0)
     said = {"uri": "test:///default", "progress_interval": 2, "reach": "qemu+tls://a/system", "shared": ["/san"]}
     told = settings.read({**OPTS, "logilab": {"guests": {**said, "placement": {"strategy": "pack"}}}})
     assert (told.uri, told.progress_interval, told.reach, told.shared) == (
@@ -33,6 +34,7 @@ def test_defaults_and_all_that_can_be_said() -> None:
         ({"url": "qemu:///system"}, "did you mean 'uri'"),
         ({"uri": "system"}, "uri must be a URI"),
         ({"progress_interval": 0}, "at least 1 second"),
+        ({"agent_timeout": 0.5}, "agent_timeout must be at least 1 second"),
         ({"reach": "kvm1"}, "reach must be a URI"),
         ({"transport": "10.0.0.1"}, "transport must be a URI"),
         ({"shared": ["san"]}, "shared must be absolute paths"),

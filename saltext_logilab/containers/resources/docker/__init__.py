@@ -30,6 +30,7 @@ from salt.utils.resources import pillar_resources_tree
 
 from saltext_logilab.containers import settings, targetrules, targets
 from saltext_logilab.containers.interior import Interior
+from saltext_logilab.within.rules import Reserved
 
 if TYPE_CHECKING:
     __opts__: dict[str, Any]
@@ -56,7 +57,7 @@ def discover(opts: dict[str, Any]) -> list[str]:
     """Look at all daemons and return the ids of the containers that the rule takes, and that nobody else has."""
     pillar = pillar_resources_tree(opts).get(TYPE)
     rule, configured = targetrules.read(pillar), settings.read(opts, opts.get("pillar"))
-    reserved = targets.Reserved.told(opts["id"], (pillar or {}).get("reserved") or {})
+    reserved = Reserved.told(opts["id"], (pillar or {}).get("reserved") or {})
     return sorted(targets.KNOWN.look(configured.daemons, rule, opts["id"], reserved).targets)
 
 

@@ -1,0 +1,1 @@
+"""Resource types of this area (Salt 3008)."""

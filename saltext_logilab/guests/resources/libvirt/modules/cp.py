@@ -1,0 +1,8 @@
+"""Files of the master into a guest."""
+
+from __future__ import annotations
+
+from saltext_logilab.within.functions import cp as shared
+from saltext_logilab.within.overrides import take_over
+
+take_over(shared, globals())

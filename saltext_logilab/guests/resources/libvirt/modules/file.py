@@ -1,0 +1,8 @@
+"""Files inside a guest."""
+
+from __future__ import annotations
+
+from saltext_logilab.within.functions import file as shared
+from saltext_logilab.within.overrides import take_over
+
+take_over(shared, globals())

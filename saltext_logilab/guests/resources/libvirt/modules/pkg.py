@@ -1,0 +1,8 @@
+"""Packages inside a guest."""
+
+from __future__ import annotations
+
+from saltext_logilab.within.functions import pkg as shared
+from saltext_logilab.within.overrides import take_over
+
+take_over(shared, globals())

@@ -1,0 +1,8 @@
+"""States of a guest."""
+
+from __future__ import annotations
+
+from saltext_logilab.within.functions import state as shared
+from saltext_logilab.within.overrides import take_over
+
+take_over(shared, globals())
