@@ -40,7 +40,11 @@ FILES = {  # what an administrator's image has, and what makes a boot without KV
         "[Install]\nWantedBy=multi-user.target\n"
     ),
     "etc/salt/minion": "enable_fqdns_grains: false\n",
-    "etc/cloud/cloud.cfg.d/90_sources.cfg": "datasource_list: [NoCloud, None]\n",
+    "etc/cloud/cloud.cfg.d/90_short.cfg": (
+        "datasource_list: [NoCloud, None]\n"
+        "cloud_init_modules: [seed_random, bootcmd, write-files, set_hostname, update_hostname, users-groups, ssh]\n"
+        "cloud_config_modules: [runcmd]\ncloud_final_modules: [scripts-user, final-message]\n"
+    ),
     "etc/fstab": "/dev/vda / ext4 errors=remount-ro 0 1\n",
 }
 UNWANTED = (

@@ -17,6 +17,7 @@ def short(task: Task) -> dict[str, Any]:
         "guest": task.guest,
         "state": task.state,
         "reason": task.reason,
+        "step": task.spec.get("step"),
         "percent": limits.percent(task),
         "bytes": task.done,
         "total": task.total,

@@ -34,4 +34,5 @@ def test_a_debian_boots_and_its_agent_answers(
     told = wait_until(lambda: asked("guest-get-osinfo"), PATIENCE, "an answer of the agent")
     assert told["id"] == "debian"  # type: ignore[index]
     guest.shutdown()
-    wait_until(lambda: not [one for one in libvirt_host.open().listAllDomains() if one.name() == "debian"], PATIENCE, "end")
+    virsh = ("virsh", "-c", libvirt_host.uri, "list", "--name")
+    wait_until(lambda: "debian" not in run(*virsh).split(), PATIENCE, "end of the guest")
