@@ -73,7 +73,7 @@ class Pings:
         if any(minion in self.client.get_cache_returns(job) for _, job in jobs):
             jobs.clear()
             return True
-        if not jobs or self.clock() - jobs[-1][0] >= self.again:
+        if not jobs or self.clock() - jobs[-1][0] >= self.again * len(jobs):  # a slow one is not buried in questions
             jobs.append((self.clock(), str(self.client.cmd_async([minion], "test.ping", tgt_type="list"))))
         return False
 

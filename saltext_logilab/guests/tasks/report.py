@@ -21,7 +21,7 @@ def short(task: Task) -> dict[str, Any]:
         "percent": limits.percent(task),
         "bytes": task.done,
         "total": task.total,
-        "rate": round(task.rate),
+        "rate": 0 if task.done >= task.total else round(task.rate),
         "left": None if left is None else round(left),
     }
 
