@@ -22,6 +22,7 @@ from benchmarks.table import Row
 from tests.support.libvirt import LibvirtHost
 
 GUESTS = 1001
+RUNNING = 20
 PEER = "saltext-virt"
 DOMAIN = """
 <domain type='qemu'>
@@ -74,6 +75,20 @@ print(json.dumps([took, functions["libvirt_task.wait"](task, 60)["state"]]))
 """
 
 
+# Makes the image of a seed, with all that a guest is told, and prints the CPU seconds that it took.
+SEED = """
+import os, sys
+from saltext_logilab.guests.seeds import keys, nocloud, wish
+pair = keys.make_pair()
+told = {"minion": {"master": ["a", "b"]}, "users": [{"name": f"u{i}", "groups": "sudo"} for i in range(20)]}
+told |= {"ssh_keys": ["ssh-ed25519 " + "A" * 68] * 20, "network": {"version": 2, "ethernets": {"eth0": {}}}}
+before = sum(os.times()[:4])
+import pathlib
+nocloud.write(pathlib.Path(sys.argv[1]), nocloud.image(nocloud.files(wish.read("web", told), pair, "instance-1")))
+print(sum(os.times()[:4]) - before)
+"""
+
+
 @dataclass(frozen=True)
 class Cost:
     """What one call of a function cost: messages to libvirtd, and CPU seconds of client, children and daemon."""
@@ -82,15 +97,15 @@ class Cost:
     cpu: float
 
 
-def cost(host: LibvirtHost, folder: Path, function: str) -> Cost:
-    """Measure ``function``: once for its CPU, once for its calls."""
+def cost(host: LibvirtHost, folder: Path, function: str, guests: int = GUESTS) -> Cost:
+    """Measure ``function`` on a host with so many ``guests``: once for its CPU, once for its calls."""
     command = [sys.executable, "-W", "ignore", "-c", CALL, str(folder), host.uri, function]
     daemon = psutil.Process(host.pid)
     before = sum(daemon.cpu_times()[:4])
     answer = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     found, own, children = json.loads(answer.splitlines()[-1])
-    if found != GUESTS:
-        raise RuntimeError(f"{function} told of {found} guests, not of {GUESTS}")
+    if found != guests:
+        raise RuntimeError(f"{function} told of {found} guests, not of {guests}")
     cpu = own + children + sum(daemon.cpu_times()[:4]) - before
     log = folder / "rpc.log"
     logging = {"LIBVIRT_LOG_FILTERS": "1:rpc", "LIBVIRT_LOG_OUTPUTS": f"1:file:{log}"}
@@ -103,12 +118,29 @@ def cost(host: LibvirtHost, folder: Path, function: str) -> Cost:
     return Cost(calls, cpu)
 
 
-def define(host: LibvirtHost) -> None:
-    """Define the guests."""
+def define(host: LibvirtHost, guests: int = GUESTS, *, start: bool = False) -> None:
+    """Define the guests, and start them where they shall run (TCG; they have nothing to boot from)."""
     link = libvirt.open(host.uri)
-    for number in range(GUESTS):
-        link.defineXML(DOMAIN.format(number=number, high=number // 256, low=number % 256))
+    for number in range(guests):
+        text = DOMAIN.format(number=number, high=number // 256, low=number % 256)
+        if start:
+            small = text.replace("'MiB'>512", "'MiB'>32").replace("</type></os>", "</type><boot dev='hd'/></os>")
+            link.defineXML(small).create()
+        else:
+            link.defineXML(text)
     link.close()
+
+
+def running(folder: Path) -> tuple[Cost, Cost]:
+    """Return what the inventory of a host with running guests costs, with and without their XML."""
+    (folder / "busy").mkdir()
+    host = LibvirtHost(folder / "busy")
+    try:
+        host.start()
+        define(host, RUNNING, start=True)
+        return cost(host, folder, "libvirt_guest.info", RUNNING), cost(host, folder, "libvirt_guest.stats", RUNNING)
+    finally:
+        host.stop()
 
 
 def answer_time(host: LibvirtHost, folder: Path) -> float:
@@ -127,6 +159,17 @@ def answer_time(host: LibvirtHost, folder: Path) -> float:
     return float(took)
 
 
+def seed(folder: Path) -> float:
+    """
+    Return the CPU seconds of the image of a seed, pycdlib's loading included.
+
+    It is made by a process without any capability: one that cannot mount, nor chroot, nor open a network block device.
+    """
+    powerless = ["setpriv", "--bounding-set=-all", "--inh-caps=-all", "--ambient-caps=-all", "--no-new-privs"]
+    command = [*powerless, sys.executable, "-c", SEED, str(folder / "seed.iso")]
+    return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+
 def rows() -> list[Row]:
     """Measure the inventory with and without XML, and the peer's."""
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
@@ -141,6 +184,8 @@ def rows() -> list[Row]:
             info, stats = cost(host, folder, "libvirt_guest.info"), cost(host, folder, "libvirt_guest.stats")
             peer = cost(host, folder, "virt.vm_info")
             answer = answer_time(host, folder)
+            image = seed(folder)
+            busy, busy_stats = running(folder)
         finally:
             host.stop()
     theirs = f"virt.vm_info: {peer.calls} calls, {peer.cpu:.2f} s"
@@ -149,5 +194,16 @@ def rows() -> list[Row]:
         Row("calls of libvirt_guest.stats", stats.calls, "calls", theirs, 6),
         Row("CPU of libvirt_guest.info", info.cpu, "s", theirs, 0.25),
         Row("CPU of the peer, of ours", peer.cpu / info.cpu, "times", theirs, 50, at_least=True),
+        Row(
+            f"calls of info, {RUNNING} guests running",
+            busy.calls,
+            "calls",
+            f"{peer.calls} of {GUESTS} guests",
+            RUNNING + 10,
+        ),
+        Row(f"calls of stats, {RUNNING} guests running", busy_stats.calls, "calls", "", 6),
         Row("answer of a task, with its id", answer, "s", "virt.migrate answers when it is over", 1),
+        Row(
+            "CPU of the image of a seed, without capabilities", image, "s", "mounts the image, enters it by chroot", 0.2
+        ),
     ]

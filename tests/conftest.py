@@ -21,6 +21,7 @@ pytest_plugins = [
     "tests.support.debian",
     "tests.support.extension",
     "tests.support.containers",
+    "tests.support.debian_guest",
     "tests.support.libvirt",
     "tests.support.guests",
     "tests.support.agents",

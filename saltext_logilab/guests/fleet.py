@@ -7,6 +7,7 @@ is checked for its form and believed: name hypervisors by a target where other m
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -30,6 +31,56 @@ class Reply:
 
 
 Ask = Callable[[Collection[str], str, Mapping[str, Any]], Mapping[str, Reply]]  # who is silent is left out
+ANSWER = 15  # seconds for one question
+
+
+def through(client: Any) -> Ask:
+    """Return what asks minions through Salt's ``client`` (``salt.client.LocalClient``)."""
+
+    def ask(minions: Collection[str], function: str, named: Mapping[str, Any]) -> dict[str, Reply]:
+        more = {"kwarg": dict(named)} if named else {}
+        told = client.cmd(list(minions), function, tgt_type="list", timeout=ANSWER, full_return=True, **more)
+        return {minion: _reply(one) for minion, one in told.items() if isinstance(one, dict) and "ret" in one}
+
+    return ask
+
+
+@dataclass
+class Pings:
+    """
+    Whether minions answer, asked through Salt's ``client`` by jobs that nobody waits for.
+
+    A guest that boots is not connected yet, and a slow one takes its time: an answer to any earlier question counts.
+    """
+
+    client: Any
+    again: float = 15.0
+    pause: Callable[[float], None] = time.sleep
+    clock: Callable[[], float] = time.monotonic
+    _asked: dict[str, list[tuple[float, str]]] = field(default_factory=dict, init=False)
+
+    def __call__(self, minion: str, patience: float) -> bool:
+        """Say whether ``minion`` has answered, after at most ``patience`` seconds."""
+        deadline = self.clock() + patience
+        while not self._answered(minion):
+            if self.clock() >= deadline:
+                return False
+            self.pause(0.5)
+        return True
+
+    def _answered(self, minion: str) -> bool:
+        jobs = self._asked.setdefault(minion, [])
+        if any(minion in self.client.get_cache_returns(job) for _, job in jobs):
+            jobs.clear()
+            return True
+        if not jobs or self.clock() - jobs[-1][0] >= self.again * len(jobs):  # a slow one is not buried in questions
+            jobs.append((self.clock(), str(self.client.cmd_async([minion], "test.ping", tgt_type="list"))))
+        return False
+
+
+def _reply(told: Mapping[str, Any]) -> Reply:
+    failed = told.get("retcode")
+    return Reply(problem=str(told["ret"]).removeprefix("ERROR: ")) if failed else Reply(told["ret"])
 
 
 @dataclass

@@ -16,6 +16,7 @@ from saltext_logilab.guests.sizes import MIB
 AREA = "guests"
 URI = "qemu:///system"
 PLACEMENT = "placement"
+SEEDS = "seeds"
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,8 @@ def read(opts: Mapping[str, Any]) -> GuestsSettings:
     reach, transport = section.take("reach", str, ""), section.take("transport", str, "")
     shared = tuple(map(str, section.take("shared", list, [])))
     patience = section.take("agent_timeout", float, agent.TIMEOUT)
-    section.sub(PLACEMENT)  # a master's; one file may serve both
+    for masters in (PLACEMENT, SEEDS):  # one file may serve both
+        section.sub(masters)
     section.done()
     for key, value in (("uri", uri), ("reach", reach or URI), ("transport", transport or URI)):
         if "://" not in value:
@@ -65,6 +67,24 @@ def read(opts: Mapping[str, Any]) -> GuestsSettings:
     if patience < 1:
         raise ConfigurationError(f"{section.path}:agent_timeout must be at least 1 second, not {patience:g}")
     return GuestsSettings(uri, settings.state_dir(opts, AREA), interval, reach, transport, shared, patience)
+
+
+def read_seeds(opts: Mapping[str, Any]) -> tuple[Path, dict[str, tuple[str, ...]]]:
+    """
+    Read what a master's ``opts`` say of seeds: where they are kept, and which ids a hypervisor may bring in unasked.
+
+    :raises ConfigurationError: a key is unknown, of the wrong type or of an impossible value.
+    """
+    nothing: dict[str, Any] = {}
+    section = settings.area(opts, AREA).sub(SEEDS)
+    accept = section.take("accept", dict, nothing)
+    section.done()
+    for host, patterns in accept.items():
+        if not isinstance(patterns, list) or not all(isinstance(one, str) for one in patterns):
+            raise ConfigurationError(
+                f"{section.path}:accept:{host} must be a list of ids or patterns, not {patterns!r}"
+            )
+    return settings.state_dir(opts, AREA), {str(host): tuple(patterns) for host, patterns in accept.items()}
 
 
 def read_rules(opts: Mapping[str, Any]) -> Rules:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,22 +30,37 @@ class Row:
 
 
 @dataclass(frozen=True)
+class Work:
+    """A task of a summary that had not ended."""
+
+    task: str
+    kind: str
+    guest: str
+
+
+@dataclass(frozen=True)
 class Summary:
     """What a hypervisor said at the time ``at``."""
 
     at: float
     host: Mapping[str, Any]
     guests: Mapping[str, Row]
+    tasks: tuple[Work, ...] = ()
 
 
 def make(
-    link: Connection, reach: str = "", transport: str = "", clock: Callable[[], float] = time.time
+    link: Connection,
+    reach: str = "",
+    transport: str = "",
+    tasks: Iterable[tuple[str, str, str]] = (),
+    clock: Callable[[], float] = time.time,
 ) -> dict[str, Any]:
     """
     Return the summary of the host behind ``link`` as plain data; the number of guests costs no further call.
 
     :param reach: where other hosts reach its libvirt.
     :param transport: where it takes the memory of guests that come.
+    :param tasks: id, kind and guest of each task that has not ended.
     """
     memory_mib, cpus = link.getInfo()[1:3]
     return {
@@ -60,6 +75,7 @@ def make(
             "transport": transport,
         },
         "guests": {one.name: [one.uuid, one.state, one.vcpus, one.memory] for one in inventory.guests(link)},
+        "tasks": [list(one) for one in tasks],
     }
 
 
@@ -72,7 +88,8 @@ def read(told: object) -> Summary:
     try:
         at, host, guests = told["at"], told["host"], told["guests"]  # type: ignore[index]
         rows = {str(name): Row(*_row(row)) for name, row in guests.items()}
-        return Summary(float(at), {key: _typed(host[key], kind) for key, kind in HOST.items()}, rows)
+        tasks = tuple(Work(*(_typed(word, str) for word in one)) for one in told.get("tasks", ()))  # type: ignore[attr-defined]
+        return Summary(float(at), {key: _typed(host[key], kind) for key, kind in HOST.items()}, rows, tasks)
     except (KeyError, TypeError, ValueError, AttributeError) as err:
         raise WireError(f"no summary of guests: {type(err).__name__}: {err}") from err
 

@@ -96,12 +96,17 @@ class Substitution:
 
 @dataclass
 class Session:
-    """One person at one terminal, with a home of its own; commands run where the last ``cd`` led."""
+    """
+    One person at one terminal, with a home of its own; commands run where the last ``cd`` led.
+
+    :param timeout: seconds that a command may take.
+    """
 
     known: frozenset[str]
     substitutions: tuple[Substitution, ...]
     places: Mapping[str, Callable[[], str]]
     home: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="docs-")))  # short: it will hold sockets
+    timeout: float = 300
 
     def instead(self, command: str) -> str:
         """
@@ -133,7 +138,7 @@ class Session:
                 stdout=file,
                 stderr=file,
                 check=False,
-                timeout=300,
+                timeout=self.timeout,
             )
         return done.returncode, output.read_text(encoding="utf-8", errors="replace")
 

@@ -31,6 +31,7 @@ from saltext_logilab.guests import host as hosts
 from saltext_logilab.guests import settings as guests_settings
 from saltext_logilab.guests import summary as summaries
 from saltext_logilab.guests.sizes import KIB
+from saltext_logilab.guests.tasks.records import FILE, Records
 
 if TYPE_CHECKING:
     __opts__: dict[str, Any]
@@ -211,8 +212,8 @@ def summary() -> dict[str, Any]:
 
     The runner ``libvirt_guest.inventory`` puts the summaries of all hosts together.
 
-    :return: ``at`` (Unix time), ``host`` (``cpus``, ``memory``, ``free``, ``libvirt``, ``hypervisor``) and ``guests``:
-        by name a list of UUID, state, vcpus and memory (bytes).
+    :return: ``at`` (Unix time), ``host`` (``cpus``, ``memory``, ``free``, ``libvirt``, ``hypervisor``), ``guests``:
+        by name a list of UUID, state, vcpus and memory (bytes), and ``tasks``: id, kind and guest of those that go on.
     :raises CommandExecutionError: libvirt does not answer.
 
     CLI Example:
@@ -223,7 +224,15 @@ def summary() -> dict[str, Any]:
     """
     with _opened() as link:
         settings = guests_settings.read(__opts__)
-        return summaries.make(link, settings.reach, settings.transport)
+        return summaries.make(link, settings.reach, settings.transport, _going(settings.folder))
+
+
+def _going(folder: Path) -> list[tuple[str, str, str]]:
+    """Return id, kind and guest of the tasks that have not ended, as they stand in the record."""
+    if not (folder / FILE).exists():
+        return []
+    with contextlib.closing(Records(folder)) as records:
+        return [(task.id, task.kind, task.guest) for task in records.all() if task.active]
 
 
 def traits() -> dict[str, dict[str, Any]]:

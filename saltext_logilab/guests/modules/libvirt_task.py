@@ -24,24 +24,29 @@ Minion configuration, all of it optional:
 from __future__ import annotations
 
 import contextlib
+import secrets
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import salt.config
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 
 from saltext_logilab.errors import LogilabError
 from saltext_logilab.guests import connection
 from saltext_logilab.guests import settings as guests_settings
+from saltext_logilab.guests.seeds import wish as wishes
 from saltext_logilab.guests.tasks import backup as backups
 from saltext_logilab.guests.tasks import clone as clones
 from saltext_logilab.guests.tasks import convert as conversions
 from saltext_logilab.guests.tasks import copy_disk as copies
+from saltext_logilab.guests.tasks import create as creations
 from saltext_logilab.guests.tasks import desk as desks
 from saltext_logilab.guests.tasks import limits
 from saltext_logilab.guests.tasks import migrate as migrations
 from saltext_logilab.guests.tasks import resize as growths
 from saltext_logilab.guests.tasks import restore as restores
+from saltext_logilab.guests.tasks import seed as seedings
 from saltext_logilab.guests.tasks import snapshot as snapshots
 from saltext_logilab.guests.tasks import verify as verifications
 from saltext_logilab.guests.tasks.desk import Desk
@@ -51,6 +56,7 @@ if TYPE_CHECKING:
     __opts__: dict[str, Any]
 
 VERIFY_STALL = 3600.0  # seconds that the check of one image may take
+MASTERS = ("master", "master_type", "master_port", "publish_port", "transport", "source_interface_name")
 
 __func_alias__ = {"list_": "list"}
 
@@ -208,7 +214,7 @@ def verify(backup: str, pool: str, seconds: float = 20, timeout: float = 300) ->
         uri = guests_settings.read(__opts__).uri
         with connection.opened(uri) as link:
             guest, spec = verifications.check(link, str(pool), str(backup))
-        spec |= {"seconds": limits.number("seconds", seconds), "timeout": limits.number("timeout", timeout)}
+        spec |= {"seconds": _number("seconds", seconds), "timeout": _number("timeout", timeout)}
         return desk.start(Order("verify", guest, uri, spec), limits.Limits(VERIFY_STALL, 0))
 
 
@@ -313,8 +319,158 @@ def resize_disk(name: str, disk: str, size_gib: float) -> str:
 
         salt kvm1 libvirt_task.resize_disk web vda 40
     """
-    check = limits.number("size_gib", size_gib)
-    return _start("resize_disk", name, lambda link: growths.check(link, name, str(disk), check), limits.Limits())
+    size = _number("size_gib", size_gib)
+    return _start("resize_disk", name, lambda link: growths.check(link, name, str(disk), size), limits.Limits())
+
+
+def create(
+    name: str,
+    image: str,
+    pool: str,
+    memory_mib: int,
+    vcpus: int = 1,
+    size_gib: float | None = None,
+    interfaces: list[dict[str, Any]] | None = None,
+    seed: dict[str, Any] | None = None,
+    image_pool: str | None = None,
+    linked: bool = False,
+    title: str | None = None,
+    autostart: bool | None = None,
+    accelerator: str | None = None,
+    xml: str | None = None,
+    nonce: str | None = None,
+    timeout: float = seedings.TIMEOUT,
+    stall: float = limits.STALL,
+    seconds_per_gib: float = limits.SECONDS_PER_GIB,
+    test: bool = False,
+) -> str | None:
+    """
+    Make a guest from an image, whose minion a master knows before it boots, and return the id of the task.
+
+    The runner ``libvirt_guest.create`` does that from the master, where the guest fits best; call this one where a
+    master lets in what this host offers (the engine ``libvirt_seed``). The image has cloud-init and a Salt minion. Its
+    copy is the guest's first disk, a seed image tells the guest who it is, the guest starts when a master has accepted
+    its key, and the task is done when its minion has answered. If it does not come to that, nothing of the guest is
+    left.
+
+    :param name: what the guest is called.
+    :param image: the volume that is copied.
+    :param pool: the storage pool for the guest's disk (its volumes are files).
+    :param memory_mib: its memory.
+    :param vcpus: its processors.
+    :param size_gib: what its disk shall hold; by default what the image holds.
+    :param interfaces: its network cards, as for the state ``libvirt_guest.present``.
+    :param seed: what it is told, see :func:`seed`: ``id``, ``hostname``, ``users``, ``ssh_keys``, ``network``,
+        ``minion`` and ``user_data``.
+    :param image_pool: the pool of the image; by default ``pool``.
+    :param linked: let the disk hold its difference from the image only, which has to stay then.
+    :param title: a line for people.
+    :param autostart: whether it starts with the host.
+    :param accelerator: ``kvm`` or ``qemu``; by default the best that the host has.
+    :param xml: more of its definition in libvirt's own words.
+    :param nonce: what its seed is called; by default something that nobody can guess.
+    :param timeout: seconds that the master, the boot and the minion have, after the copy.
+    :param stall: give the copy up after so many seconds without progress; 0 for never.
+    :param seconds_per_gib: give the copy up when it takes longer than this for each GiB; 0 for never.
+    :param test: only say what is wrong; nothing is begun, and there is no id.
+    :raises CommandExecutionError: there is such a guest, no such image, pool or network, no room, or something of what
+        was told is impossible.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt kvm1 libvirt_task.create web debian-12.qcow2 default 2048 vcpus=2 size_gib=20 \\
+            interfaces='[{network: default}]' seed='{ssh_keys: [ssh-ed25519 AAAA… me]}'
+    """
+    told = {"memory_mib": memory_mib, "vcpus": vcpus, "interfaces": interfaces, "title": title}
+    told |= {"autostart": autostart, "accelerator": accelerator, "xml": xml}
+    size = None if size_gib is None else _number("size_gib", size_gib)
+    source = {"volume": str(image), "from": str(image_pool or pool), "pool": str(pool), "size_gib": size}
+    source["linked"] = linked
+    own = _seed(name, seed, nonce, timeout)
+    policy = limits.Limits(stall, seconds_per_gib)
+    if test:
+        with _desk(), connection.opened(guests_settings.read(__opts__).uri) as link:
+            creations.check(link, str(name), source, told)
+        return None
+    return _start("create", name, lambda link: {**creations.check(link, str(name), source, told), **own}, policy)
+
+
+def seed(
+    name: str,
+    id: str | None = None,  # noqa: A002 - people type it
+    hostname: str | None = None,
+    users: list[Any] | None = None,
+    ssh_keys: list[str] | None = None,
+    network: dict[str, Any] | None = None,
+    minion: dict[str, Any] | None = None,
+    user_data: dict[str, Any] | None = None,
+    pool: str | None = None,
+    nonce: str | None = None,
+    timeout: float = seedings.TIMEOUT,
+) -> str:
+    """
+    Start a guest that is off and tell it who it is, with a minion that a master knows; return the id of the task.
+
+    Its image has cloud-init and a Salt minion. A small disk with the label ``cidata`` tells it; the key pair of its
+    minion is made here, and only the public key goes to a master. When the minion has answered, the disk is taken away.
+    If it does not come to that, the guest is off again and has no such disk, but may have booted.
+
+    :param name: the guest.
+    :param id: the id of its minion; by default the guest's name. No master may know a key of this id.
+    :param hostname: by default the id.
+    :param users: users in cloud-init's words, beside the one that the image has. Passwords as hashes only.
+    :param ssh_keys: public keys that may log in as the user of the image.
+    :param network: its network in cloud-init's words (version 1 or 2); by default what the image does by itself.
+    :param minion: the configuration of its minion; by default it has the masters of this host's minion.
+    :param user_data: more of cloud-init's words, such as ``packages`` and ``runcmd``.
+    :param pool: where the small disk lies meanwhile; by default the pool of the guest's first disk.
+    :param nonce: what the seed is called; by default something that nobody can guess.
+    :param timeout: seconds that the master, the boot and the minion have.
+    :raises CommandExecutionError: there is no such guest or it runs, the guest has a task, or something of what was
+        told is impossible.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt kvm1 libvirt_task.seed web id=web.example.com ssh_keys='[ssh-ed25519 AAAA… me]'
+    """
+    told = {"id": id, "hostname": hostname, "users": users, "ssh_keys": ssh_keys, "network": network}
+    own = _seed(name, {**told, "minion": minion, "user_data": user_data}, nonce, timeout)
+
+    def check(link: Any) -> dict[str, Any]:
+        return {**seedings.check(link, str(name), pool and str(pool)), **own}
+
+    with _desk() as desk:
+        desk.check_here(guests_settings.read(__opts__).uri, str(name))
+    return _start("seed", name, check, limits.Limits())
+
+
+def _seed(name: str, told: dict[str, Any] | None, nonce: str | None, timeout: float) -> dict[str, Any]:
+    """Return what a guest is told, checked; where no master is told, it has those of this minion."""
+    if not isinstance(told, (dict, type(None))):
+        raise SaltInvocationError(f"seed must be a mapping, not {told!r}")
+    own = {key: value for key, value in (told or {}).items() if value is not None}
+    minion = own.get("minion") or {}
+    if isinstance(minion, dict) and "master" not in minion:
+        own["minion"] = {**_masters(), **minion}
+        key = Path(__opts__["pki_dir"]) / "minion_master.pub"
+        own["master_key"] = key.read_text(encoding="ascii") if key.exists() else None
+    try:
+        wish = wishes.read(str(name), own).plain()
+    except LogilabError as err:
+        raise SaltInvocationError(str(err)) from err
+    return {"wish": wish, "nonce": str(nonce or secrets.token_hex(16)), "timeout": _number("timeout", timeout)}
+
+
+def _masters() -> dict[str, Any]:
+    """Return what this minion's configuration says of its masters: in a job, the options name one of them only."""
+    defaults = salt.config.DEFAULT_MINION_OPTS
+    configured = salt.config.minion_config(__opts__["conf_file"], minion_id=__opts__["id"])
+    told = {key: configured[key] for key in MASTERS if configured.get(key) != defaults.get(key)}
+    return {**told, "master": configured["master"]}
 
 
 def migrate(
@@ -465,6 +621,13 @@ def prune(days: float = 30) -> list[str]:
     """
     with _desk() as desk:
         return desk.prune(days)
+
+
+def _number(name: str, value: object) -> float:
+    try:
+        return limits.number(name, value)
+    except LogilabError as err:
+        raise SaltInvocationError(str(err)) from err
 
 
 def _bandwidth(value: object) -> int:

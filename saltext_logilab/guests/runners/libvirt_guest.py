@@ -35,19 +35,21 @@ import contextlib
 import dataclasses
 import sys
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Any
 
 import salt.client
 
 from saltext_logilab.errors import ConfigurationError, LogilabError, WireError
 from saltext_logilab.guests import fleet as fleets
-from saltext_logilab.guests import moves, placement
+from saltext_logilab.guests import keystore, moves, placement
 from saltext_logilab.guests import settings as guests_settings
 from saltext_logilab.guests import summary as summaries
-from saltext_logilab.guests.fleet import Fleet, Reply
+from saltext_logilab.guests.fleet import Fleet
 from saltext_logilab.guests.moves import Convoy, Move
 from saltext_logilab.guests.placement import Load, Rules
+from saltext_logilab.guests.seeds import making, wish
+from saltext_logilab.guests.seeds.reception import Reception
 from saltext_logilab.guests.sizes import MIB
 from saltext_logilab.guests.tasks import watch
 from saltext_logilab.guests.tasks.limits import number
@@ -57,7 +59,6 @@ if TYPE_CHECKING:
     __salt__: dict[str, Any]
 
 FUNCTION = "libvirt_guest.summary"
-ANSWER = 15  # seconds for one question
 DAY = 86400
 
 
@@ -168,6 +169,88 @@ def place(
     return found if choice.host else {**found, "retcode": 1}
 
 
+def create(
+    name: str,
+    image: str,
+    pool: str,
+    memory_mib: int,
+    vcpus: int = 1,
+    size_gib: float | None = None,
+    interfaces: list[dict[str, Any]] | None = None,
+    seed: dict[str, Any] | None = None,
+    host: str | None = None,
+    tgt: str = "*",
+    tgt_type: str = "glob",
+    strategy: str | None = None,
+    timeout: float = 900,
+    test: bool = False,
+    **options: Any,
+) -> dict[str, Any]:
+    """
+    Make a guest from an image where it fits best, and wait until its minion answers.
+
+    The hypervisor copies the image, makes a key pair and tells the guest by a small disk who it is; this master accepts
+    the key that the hypervisor's minion has signed, and only for this id; then the guest boots. If one of the steps
+    fails, neither a guest nor a key stays, and the answer names the step. When this command is ended meanwhile, the
+    engine ``libvirt_seed`` or ``libvirt_seed.attend`` goes on.
+
+    :param name: what the guest is called.
+    :param image: the volume that is copied; it has cloud-init and a Salt minion.
+    :param pool: the storage pool for the guest's disk.
+    :param memory_mib: its memory.
+    :param vcpus: its processors.
+    :param size_gib: what its disk shall hold; by default what the image holds.
+    :param interfaces: its network cards, as for the state ``libvirt_guest.present``.
+    :param seed: what it is told, see ``libvirt_task.seed``: ``id`` (by default the name), ``hostname``, ``users``,
+        ``ssh_keys``, ``network``, ``minion`` and ``user_data``.
+    :param host: the hypervisor's minion; by default the one on which the guest fits best, of those that have the image.
+    :param tgt: which hypervisors, ``*`` by default.
+    :param tgt_type: how ``tgt`` is meant.
+    :param strategy: ``spread`` or ``pack``; by default what is configured.
+    :param timeout: seconds that the boot and the minion have, after the copy.
+    :param test: only choose the host.
+    :param options: more of what ``libvirt_task.create`` takes: ``image_pool``, ``linked``, ``title``, ``autostart``,
+        ``accelerator``, ``xml``, ``stall``, ``seconds_per_gib``.
+    :return: ``host`` and ``why`` (a sentence for each host), then ``id``, ``task``, ``state`` and, where the guest has
+        not come, ``problem`` and exit code 1.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run libvirt_guest.create web debian-12.qcow2 default 2048 vcpus=2 size_gib=20 \\
+            interfaces='[{network: default}]' seed='{ssh_keys: [ssh-ed25519 AAAA… me]}'
+    """
+    told = {"name": name, "image": image, "pool": pool, "memory_mib": memory_mib, "vcpus": vcpus}
+    told |= {"size_gib": size_gib, "interfaces": interfaces, "timeout": timeout}
+    told |= {key: value for key, value in options.items() if not key.startswith("__")}
+    try:
+        told["seed"] = own = making.check_told(seed)
+        minion = wish.check_id(making.minion_of(name, own))
+        guest = Load(str(name), int(number("vcpus", vcpus)), int(number("memory_mib", memory_mib)) * MIB)
+        with _fleet(tgt, tgt_type) as fleet, keystore.reception(__opts__) as reception:
+            reception.check_unknown(minion)
+            if host is not None and host not in fleet.hosts:
+                raise ConfigurationError(_unknown(fleet, host))
+            choice = making.choose(fleet, guest, _rules(strategy), told, host)
+            found: dict[str, Any] = {"host": choice.host, "why": {**choice.why, **fleet.problems}}
+            if test or choice.host is None:
+                return {**found, "retcode": int(choice.host is None)}
+            return {**found, **_made(reception, choice.host, minion, told)}
+    except LogilabError as err:
+        return _failed(err)
+
+
+def _made(reception: Reception, host: str, minion: str, told: dict[str, Any]) -> dict[str, Any]:
+    """Make the guest on ``host``, and return what has become of it."""
+    show = watch.live(sys.stderr)
+    work = making.Making(reception, show)
+    last, problem = work.wait(work.begin(host, minion, told), DAY)
+    show("")
+    found = {"id": minion, "task": last.get("task"), "state": last.get("state")}
+    return {**found, **({"problem": problem} if problem else {}), "retcode": int(problem is not None)}
+
+
 def migrate(
     name: str,
     to: str | None = None,
@@ -201,7 +284,7 @@ def migrate(
         with _fleet(tgt, tgt_type) as fleet:
             source = fleet.host_of(name)
             if to is not None and to not in fleet.hosts:
-                raise ConfigurationError(f"there is no hypervisor {to!r}: {fleet.problems.get(to, 'it told no mine')}")
+                raise ConfigurationError(_unknown(fleet, to))
             bounds = fleet.bounds([source], [name])
             rooms = [room for room in fleet.rooms if to in (None, room.name)]
             plan = moves.relocate(rooms, fleet.load(name), source, rules, bounds)
@@ -250,9 +333,7 @@ def evacuate(
         rules = _rules(strategy)
         with _fleet(tgt, tgt_type) as fleet:
             if host not in fleet.hosts:
-                raise ConfigurationError(
-                    f"there is no hypervisor {host!r}: {fleet.problems.get(host, 'it told no mine')}"
-                )
+                raise ConfigurationError(_unknown(fleet, host))
             plan = moves.evacuate(fleet.rooms, host, rules, fleet.bounds([host]))
             return _carry_out(fleet, plan, test, parallel, bandwidth, timeout)
     except LogilabError as err:
@@ -298,6 +379,10 @@ def rebalance(
         return _failed(err)
 
 
+def _unknown(fleet: Fleet, host: str) -> str:
+    return f"there is no hypervisor {host!r}: {fleet.problems.get(host, 'it told no mine')}"
+
+
 def _failed(err: LogilabError) -> dict[str, Any]:
     return {"error": str(err), "retcode": 1}
 
@@ -316,17 +401,7 @@ def _fleet(tgt: str, tgt_type: str) -> Iterator[Fleet]:
     if not hosts:
         raise ConfigurationError(f"no hypervisor among {tgt!r} has told the mine {FUNCTION}")
     with salt.client.get_local_client(mopts=__opts__) as client:
-
-        def ask(minions: Collection[str], function: str, named: Mapping[str, Any]) -> dict[str, Reply]:
-            more = {"kwarg": dict(named)} if named else {}
-            told = client.cmd(list(minions), function, tgt_type="list", timeout=ANSWER, full_return=True, **more)
-            return {minion: _reply(one) for minion, one in told.items() if isinstance(one, dict) and "ret" in one}
-
-        yield fleets.gather(ask, hosts)
-
-
-def _reply(told: Mapping[str, Any]) -> Reply:
-    return Reply(problem=str(told["ret"])) if told.get("retcode") else Reply(told["ret"])
+        yield fleets.gather(fleets.through(client), hosts)
 
 
 def _carry_out(

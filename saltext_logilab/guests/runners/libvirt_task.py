@@ -1,21 +1,26 @@
 """
-Wait for a task on a hypervisor (see the execution module ``libvirt_task``), however long it takes.
+Wait for a task on a hypervisor (see the execution module ``libvirt_task``), however long it takes, or reap all of them.
 
 .. versionadded:: 0.1.0
 """
 
 from __future__ import annotations
 
+import contextlib
 import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 import salt.client
 
-from saltext_logilab.errors import LogilabError
-from saltext_logilab.guests.tasks import watch
+from saltext_logilab.errors import LogilabError, WireError
+from saltext_logilab.guests import fleet as fleets
+from saltext_logilab.guests import summary as summaries
+from saltext_logilab.guests.tasks import reaper, watch
 
 if TYPE_CHECKING:
     __opts__: dict[str, Any]
+    __salt__: dict[str, Any]
 
 ANSWER = 10  # seconds for one question
 
@@ -49,6 +54,37 @@ def wait(minion: str, task: str, timeout: float = 3600, interval: float = 2) -> 
     show("")
     found = {**(status or {}), **({"problem": problem} if problem else {})}
     return found if found.get("state") == "done" else {**found, "retcode": 1}
+
+
+def reap(tgt: str = "*", tgt_type: str = "glob") -> dict[str, Any]:
+    """
+    Settle the tasks of all hypervisors, and tell of those whose minion is gone.
+
+    Each hypervisor that answers looks after its own: a task whose worker has gone is settled by what libvirt says. Of
+    one that is silent the tasks are shown that it last told the mine, and on which other hypervisor the guest was seen
+    meanwhile, as after a migration. Nothing is started: a host that is silent may run its guests all the same.
+
+    :param tgt: which hypervisors, ``*`` by default.
+    :param tgt_type: how ``tgt`` is meant.
+    :return: ``going`` (by hypervisor the tasks that go on) and ``silent`` (by hypervisor ``problem``, the ``age`` of
+        what it told in seconds, and its ``tasks`` with ``seen``: where the guest is now); the exit code is 1 when one
+        that is silent had tasks.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run libvirt_task.reap 'kvm*'
+    """
+    told: dict[str, summaries.Summary] = {}
+    hosts = __salt__["mine.get"](tgt, "libvirt_guest.summary", tgt_type)
+    for host, said in hosts.items():
+        with contextlib.suppress(WireError):  # who cannot be read is asked all the same
+            told[host] = summaries.read(said)
+    with salt.client.get_local_client(mopts=__opts__) as client:
+        ask = fleets.through(client)
+        found = reaper.reap(fleets.gather(ask, hosts), told, ask, time.time())
+    return {**found, "retcode": int(any(one["tasks"] for one in found["silent"].values()))}
 
 
 def _ask(client: Any, minion: str, task: str) -> dict[str, Any] | None:

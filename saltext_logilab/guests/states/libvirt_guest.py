@@ -40,6 +40,7 @@ from saltext_logilab.guests import change, connection, inventory, power, storage
 from saltext_logilab.guests import settings as guests_settings
 from saltext_logilab.guests.connection import Connection
 from saltext_logilab.guests.tasks import desk as desks
+from saltext_logilab.guests.tasks import seed as seedings
 from saltext_logilab.guests.tasks import snapshot as snapshots
 from saltext_logilab.guests.tasks.desk import Desk
 from saltext_logilab.guests.tasks.limits import number
@@ -202,6 +203,74 @@ def absent(name: str, delete_disks: bool = False, force: bool = False, timeout: 
     except _ERRORS as err:
         return _answer(name, False, str(err))
     return _answer(name, True, f"the guest {name} is removed", changes)
+
+
+def seeded(
+    name: str,
+    id: str | None = None,  # noqa: A002 - people type it
+    hostname: str | None = None,
+    users: list[Any] | None = None,
+    ssh_keys: list[str] | None = None,
+    network: dict[str, Any] | None = None,
+    minion: dict[str, Any] | None = None,
+    user_data: dict[str, Any] | None = None,
+    pool: str | None = None,
+    timeout: float = seedings.TIMEOUT,
+) -> dict[str, Any]:
+    """
+    Have a guest that was told who it is, and whose minion a master knows: it is started with a seed, once.
+
+    The guest has to be off, and its image to have cloud-init and a Salt minion. A master lets it in by the engine
+    ``libvirt_seed``, or by the runner ``libvirt_seed.accept``. A guest that was seeded with this id is left alone.
+
+    name
+        The guest.
+    id
+        The id of its minion; by default the guest's name.
+    hostname
+        By default the id.
+    users
+        Users in cloud-init's words, beside the one that the image has. Passwords as hashes only.
+    ssh_keys
+        Public keys that may log in as the user of the image.
+    network
+        Its network in cloud-init's words (version 1 or 2); by default what the image does by itself.
+    minion
+        The configuration of its minion; by default it has the masters of this host's minion.
+    user_data
+        More of cloud-init's words.
+    pool
+        Where the small disk with the seed lies meanwhile; by default the pool of the guest's first disk.
+    timeout
+        Seconds that the master, the boot and the minion have.
+
+    .. code-block:: yaml
+
+        web:
+          libvirt_guest.seeded:
+            - id: web.example.com
+            - ssh_keys: [ssh-ed25519 AAAA… me]
+    """
+    told = {"id": id, "hostname": hostname, "users": users, "ssh_keys": ssh_keys, "network": network}
+    told |= {"minion": minion, "user_data": user_data, "pool": pool}
+    wanted_id = id or name
+    try:
+        with _opened() as link:
+            found = connection.find(link, name)
+            was = seedings.seeded(found)
+            if was == wanted_id:
+                return _answer(name, True, f"the guest {name} was seeded as {wanted_id}")
+            seedings.check(link, name, pool)
+        changes = {"seeded": {"old": was, "new": wanted_id}}
+        if __opts__["test"]:
+            return _answer(name, None, f"the guest {name} would be seeded as {wanted_id}", changes)
+        task = __salt__["libvirt_task.seed"](name, timeout=timeout, **told)
+        problem = _problem(task, timeout + seedings.MORE)
+    except _ERRORS as err:
+        return _answer(name, False, str(err))
+    if problem:
+        return _answer(name, False, problem)
+    return _answer(name, True, f"the guest {name} is seeded as {wanted_id}", changes)
 
 
 def snapshotted(name: str, snapshot: str, description: str | None = None, timeout: float = 600) -> dict[str, Any]:

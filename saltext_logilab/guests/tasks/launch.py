@@ -22,6 +22,8 @@ from saltext_logilab.guests.tasks.records import Task
 SYSTEMD = Path("/run/systemd/system")  # sd_booted(3)
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 WORKER = "saltext_logilab.guests.tasks.worker"
+# systemd starts a worker anew that was killed, with nobody asking, but not one that breaks again and again.
+REVIVED = ("Restart=on-failure", "RestartSec=1", "StartLimitIntervalSec=300", "StartLimitBurst=5")
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,9 @@ class Launcher:
         if self.supervised:
             path = f"--setenv=PYTHONPATH={python_path()}"
             unit = f"--unit=logilab-task-{task.id}"
-            _run(["systemd-run", "--quiet", "--collect", unit, path, *worker])
+            _run(
+                ["systemd-run", "--quiet", "--collect", *[f"--property={one}" for one in REVIVED], unit, path, *worker]
+            )
         else:
             _run(["setsid", "--fork", *worker], PYTHONPATH=python_path())
 

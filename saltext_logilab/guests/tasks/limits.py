@@ -54,6 +54,6 @@ def percent(task: Task) -> int:
 
 def left(task: Task) -> float | None:
     """Return the seconds that the rest will take at the present rate; None where nobody can tell."""
-    if not task.active or not task.rate or not task.total:
+    if not task.active or not task.rate or task.done >= task.total:
         return None
     return max(0.0, (task.total - task.done) / task.rate)

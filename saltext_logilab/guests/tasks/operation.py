@@ -63,6 +63,10 @@ class Operation(ABC):
     def complete(self, link: Connection, task: Task) -> None:  # noqa: B027 - most have nothing to add
         """Add what belongs to a work that is done, before the record says so; it may be called again."""
 
+    def limited(self, task: Task) -> bool:  # noqa: ARG002 - most are, from begin to end
+        """Whether the limits of time and progress count at this point of the work."""
+        return True
+
     def finish(self, link: Connection, task: Task) -> None:  # noqa: B027 - most have nothing to finish
         """Finish what is ready."""
 

@@ -17,10 +17,11 @@ def short(task: Task) -> dict[str, Any]:
         "guest": task.guest,
         "state": task.state,
         "reason": task.reason,
+        "step": task.spec.get("step"),
         "percent": limits.percent(task),
         "bytes": task.done,
         "total": task.total,
-        "rate": round(task.rate),
+        "rate": 0 if task.done >= task.total else round(task.rate),
         "left": None if left is None else round(left),
     }
 

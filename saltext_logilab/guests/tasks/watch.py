@@ -53,6 +53,8 @@ def line(status: Status | None, *, silent: bool = False) -> str:
         return "the minion does not answer"
     full = WIDTH * int(status["percent"]) // 100
     parts = [f"[{'#' * full}{'.' * (WIDTH - full)}] {status['percent']:3} %", str(status["state"])]
+    if status.get("step") and status["state"] == "running":
+        parts.append(str(status["step"]))
     if status["total"]:
         parts.append(f"{status['bytes'] / MIB:.1f} of {status['total'] / MIB:.1f} MiB")
     if status["rate"]:

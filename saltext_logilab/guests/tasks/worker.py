@@ -103,11 +103,11 @@ class Worker:
         seen = known.look(link, task)
         if seen.total:
             self.records.move(self.name, seen.done, seen.total)
-            self.tell(self.records.get(self.name))
+        self.tell(self.records.get(self.name))
         if seen.phase in (Phase.DONE, Phase.FAILED, Phase.LOST):
             self._end(link, known, seen)
             return True
-        why = self._unwanted(task)
+        why = self._unwanted(known, task)
         if why and not self.stopped and known.stop(link, task):
             self.records.write(self.name, f"stopped: {why}")
             self.stopped = True
@@ -117,9 +117,11 @@ class Worker:
             return True
         return False
 
-    def _unwanted(self, task: Task) -> str | None:
+    def _unwanted(self, known: Operation, task: Task) -> str | None:
         """Return why the task shall end now."""
         if task.cancel is None:
+            if not known.limited(task):
+                return None
             spec = task.spec
             limits = task_limits.Limits(spec["stall"], spec["seconds_per_gib"])
             given_up = spec.get("given_up") or task_limits.exceeded(task, limits, self.clock())

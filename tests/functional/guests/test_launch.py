@@ -35,7 +35,7 @@ print(*[line for _, line in Records(Path("/var/lib/tasks")).log(sys.argv[1])], s
 
 
 def test_under_systemd_a_worker_is_a_unit_of_its_own(salt_container: Callable[..., SystemdContainer]) -> None:
-    """It lives on when the unit that started it is stopped with all its processes; what it lacks stands in the log."""
+    """It lives on when what started it is stopped, says in the log what it lacks, and is revived when killed."""
     debian, python = salt_container(), f"{SALT}/bin/python"
     debian.write("/root/start.py", START)
     debian.write("/root/log.py", LOG)
@@ -50,9 +50,15 @@ def test_under_systemd_a_worker_is_a_unit_of_its_own(salt_container: Callable[..
     assert unit in debian.exec("systemctl", "show", "--property=ControlGroup", unit).output
 
     def told() -> str:
-        return debian.exec(python, "/root/log.py", task, env={"PYTHONPATH": EXTENSION}).output
+        return debian.exec(python, "/root/log.py", task, env={"PYTHONPATH": EXTENSION}).output.strip()
+
+    def pid() -> str:
+        return debian.exec("systemctl", "show", "--property=MainPID", "--value", unit).output.strip()
 
     assert "saltext-logilab[virt]" in wait_until(told, 60, "a line of the worker")
+    killed = pid()
+    debian.exec("kill", "-KILL", killed)
+    wait_until(lambda: pid() not in ("0", "", killed), 60, "another worker, by systemd itself")
     debian.exec("systemctl", "stop", unit)
 
 

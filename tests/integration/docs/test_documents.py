@@ -18,8 +18,8 @@ from tests.support.distribution import ROOT
 from tests.support.documents import Session, blocks, check_page
 
 PAGES = [ROOT / "README.md", *sorted(path for path in (ROOT / "docs").rglob("*.md") if "_build" not in path.parts)]
-# Pages that need real hypervisors: tests/integration/guests/test_minion.py runs them.
-ELSEWHERE = (ROOT / "docs/back-up-guests.md", ROOT / "docs/evacuate.md")
+# Pages that need real hypervisors: tests/integration/guests runs them.
+ELSEWHERE = tuple(ROOT / f"docs/{name}.md" for name in ("back-up-guests", "evacuate", "make-guests"))
 WITH_COMMANDS = [page for page in PAGES if "```console" in page.read_text(encoding="utf-8") and page not in ELSEWHERE]
 
 

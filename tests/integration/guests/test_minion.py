@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,38 +13,13 @@ from saltfactories.cli.salt import Salt
 from saltfactories.daemons.master import SaltMaster
 from saltfactories.daemons.minion import SaltMinion
 
-from tests.support.distribution import ROOT
-from tests.support.documents import Session, Substitution, check_page
+from tests.support.documents import Substitution
 from tests.support.libvirt import LibvirtHost
 from tests.support.rigs import SLOW, Rig, end_guest
-from tests.support.salt import QUICK
 from tests.support.waiting import wait_until
 
 PATIENCE = 120
-SUMMARY = "libvirt_guest.summary"
 EVACUATION, BACKUP = "docs/evacuate.md", "docs/back-up-guests.md"
-
-
-@pytest.fixture(scope="module")
-def hypervisors(
-    master: SaltMaster, libvirt_host: LibvirtHost, other_libvirt_host: LibvirtHost, daemon_root: Path
-) -> Iterator[tuple[SaltMinion, SaltMinion]]:
-    """The minions kvm1 and kvm2 of the two hosts; their keys go with them, for the master serves other tests too."""
-    with contextlib.ExitStack() as stack:
-        made = []
-        for name, host in (("kvm1", libvirt_host), ("kvm2", other_libvirt_host)):
-            guests = {"uri": host.uri, "reach": host.uri, "transport": "tcp://127.0.0.1", "shared": [str(daemon_root)]}
-            own = {**QUICK, "logilab": {"guests": {**guests, "progress_interval": 1}}}
-            daemon = master.salt_minion_daemon(name, overrides={**own, "mine_functions": {SUMMARY: []}})
-            stack.callback(master.salt_key_cli().run, "--yes", "--delete", name)
-            made.append(stack.enter_context(daemon.started()))
-        yield made[0], made[1]
-
-
-@pytest.fixture
-def hypervisor(hypervisors: tuple[SaltMinion, SaltMinion]) -> SaltMinion:
-    """The minion of the first host."""
-    return hypervisors[0]
 
 
 def test_a_task_outlives_its_minion(
@@ -106,24 +79,13 @@ def guests(
             end_guest(host, rig)
 
 
-def wrong_on(page: str, master: SaltMaster, *first: Substitution, **places: Callable[[], str]) -> str:
-    """Run the commands of ``page`` on ``master`` and return what is not as the page shows."""
-    run = Substitution(r"sudo (salt|salt-run) (.*)", r"\1 -c {master} -l error \2 2>/dev/null", "a master of the tests")
-    known = {"master": lambda: str(Path(master.config["conf_file"]).parent), **places}
-    session = Session(frozenset(), (*first, run), known)
-    try:
-        return "\n".join(check_page((ROOT / page).read_text(encoding="utf-8"), session))
-    finally:
-        shutil.rmtree(session.home)
-
-
 def test_back_up_without_stopping(
     *,
     hypervisor: SaltMinion,
     make_rig: Callable[..., Rig],
-    master: SaltMaster,
     libvirt_host: LibvirtHost,
     salt_cli: Salt,
+    wrong_on: Callable[..., str],
     tmp_path: Path,
 ) -> None:
     """A reader who types what the page shows gets what the page shows: backed up, verified, restored, started."""
@@ -151,7 +113,7 @@ def test_back_up_without_stopping(
         "id",
     )
     names = {"backup": lambda: newest("libvirt_backup", "backups"), "task": lambda: newest("libvirt_task")}
-    assert wrong_on(BACKUP, master, restored, verified, task, **names) == ""
+    assert wrong_on(BACKUP, restored, verified, task, **names) == ""
     assert rig.virsh(libvirt_host, "domstate", "web-restored") == "running"
     for words in (("destroy", "web-restored"), ("undefine", "web-restored")):
         rig.virsh(libvirt_host, *words)
@@ -162,13 +124,13 @@ def test_back_up_without_stopping(
 def test_every_guest_off_this_host(
     hypervisors: tuple[SaltMinion, SaltMinion],
     guests: tuple[Rig, Rig],
-    master: SaltMaster,
+    wrong_on: Callable[..., str],
     libvirt_host: LibvirtHost,
     other_libvirt_host: LibvirtHost,
 ) -> None:
     """A reader who types what the page shows gets what the page shows; virsh sees the guests there and not here."""
     assert all(daemon.is_running() for daemon in hypervisors)
-    assert wrong_on(EVACUATION, master) == ""
+    assert wrong_on(EVACUATION) == ""
     virsh = guests[0].virsh
     assert virsh(libvirt_host, "list", "--all", "--name").split() == []
     assert sorted(virsh(other_libvirt_host, "list", "--name").split()) == ["db", "web"]

@@ -154,3 +154,37 @@ def test_snapshots_hold_a_guest() -> None:
     """libvirt moves no guest that has some."""
     traits = portability.read({**TRAITS, "uuid": "1", "snapshots": 2})
     assert traits.obstacle() == "it has 2 snapshots, which libvirt does not move"
+
+
+class Client:
+    """A client of Salt whose job cache fills by itself."""
+
+    def __init__(self) -> None:
+        self.jobs: list[str] = []
+        self.cache: dict[str, dict[str, Any]] = {}
+
+    def cmd_async(self, minions: list[str], function: str, tgt_type: str) -> str:
+        """Note the question."""
+        assert (minions, function, tgt_type) == (["web"], "test.ping", "list")
+        self.jobs.append(f"job-{len(self.jobs)}")
+        return self.jobs[-1]
+
+    def get_cache_returns(self, job: str) -> dict[str, Any]:
+        """Return what came in."""
+        return self.cache.get(job, {})
+
+
+def test_a_slow_minion_has_answered_when_any_answer_came() -> None:
+    """It is asked anew from time to time, not each time, and an answer to an earlier question counts."""
+    client, now = Client(), [0.0]
+    pings = fleet.Pings(
+        client, again=10, pause=lambda seconds: now.__setitem__(0, now[0] + seconds), clock=lambda: now[0]
+    )
+    assert not pings("web", 0)
+    assert not pings("web", 9)
+    assert client.jobs == ["job-0"]
+    assert not pings("web", 3)
+    assert client.jobs == ["job-0", "job-1"]
+    client.cache["job-0"] = {"web": {"ret": True}}
+    assert pings("web", 0)
+    assert not pings("web", 0), "that was the answer of before"

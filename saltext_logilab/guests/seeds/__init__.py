@@ -1,0 +1,1 @@
+"""Seeding: a new guest is told who it is by a NoCloud image, and a master knows its key before it boots."""
