@@ -12,13 +12,14 @@ from typing import Any
 
 from saltext_logilab.errors import UnavailableError
 from saltext_logilab.identity import fingerprint
+from saltext_logilab.masters.addresses import parse_address
 from saltext_logilab.masters.exchange import ANSWER_TIME, Answer, Exchange
 from saltext_logilab.masters.group import Member
 from saltext_logilab.masters.guard import forever, sentence
 from saltext_logilab.masters.journal import Journal
 from saltext_logilab.masters.link import Doors, Link, Serve
-from saltext_logilab.masters.records import member_id
-from saltext_logilab.masters.settings import MastersSettings, parse_address
+from saltext_logilab.masters.records import Vector, member_id
+from saltext_logilab.masters.settings import MastersSettings
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +34,8 @@ class PeerState:
     What is known of a peer.
 
     ``since`` is when its state (connected or not) began, ``heard`` when it last spoke, both as Unix time. ``tried`` is
-    set once it has been heard or could not be reached, ``alone`` while there is no link with it.
+    set once it has been heard or could not be reached, ``alone`` while there is no link with it. ``elsewhere`` is when
+    it was last heard otherwise than over a link.
     """
 
     member: Member
@@ -45,6 +47,7 @@ class PeerState:
     acknowledged: dict[bytes, int] | None = None
     lagging: float = 0.0
     heard: float = 0.0
+    elsewhere: float = 0.0
     alone: asyncio.Event = field(default_factory=asyncio.Event)
     dialling: asyncio.Task[None] | None = None
 
@@ -87,7 +90,8 @@ class PeerState:
             "state": self.member.state,
             "connected": bool(self.links),
             "since": self.since,
-            "heard": self.heard,
+            "heard": max(self.heard, self.elsewhere),
+            "elsewhere": self.elsewhere,
             "behind": behind,
             "lagging": self.lagging,
             "differs": any(link.differs for link in self.links),
@@ -196,6 +200,16 @@ class Peers:
         for state in self.states.values():
             if state.links:
                 state.links[-1].wake()
+
+    def heard_elsewhere(self, short: bytes, frontier: Vector, about: dict[str, str]) -> None:
+        """Take note of what a member says of itself over another carrier."""
+        state = self.states.get(short)
+        if state is None:
+            return
+        state.elsewhere = time.time()
+        if not state.links:
+            state.acknowledged, state.about = dict(frontier), about
+        self._hooks.news()
 
     def names(self) -> dict[str, bytes]:
         """Return the short names of the active members by name."""
