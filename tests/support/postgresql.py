@@ -38,8 +38,8 @@ class PostgresqlServer:
     """
     One PostgreSQL server as user ``postgres``, on 127.0.0.1 and on a Unix socket in :attr:`root`.
 
-    Everybody may connect as ``postgres``; with an ``authority`` over TCP only by TLS and with :data:`PASSWORD`. Its data
-    outlive :meth:`kill`.
+    Everybody may connect as ``postgres``; with an ``authority`` over TCP only by TLS and with :data:`PASSWORD`. Its
+    data outlive :meth:`kill`.
     """
 
     def __init__(self, root: Path, authority: Authority | None = None) -> None:
@@ -79,7 +79,18 @@ class PostgresqlServer:
         (self.root / "password").write_text(PASSWORD)
         for path in (self.root, *self.root.rglob("*")):
             shutil.chown(path, account.pw_uid, account.pw_gid)
-        make = (binary("initdb"), "-D", self.data, "--pwfile", self.root / "password","--auth=trust", "--no-sync", "--locale=C.UTF-8", "-U", USER)
+        make = (
+            binary("initdb"),
+            "-D",
+            self.data,
+            "--pwfile",
+            self.root / "password",
+            "--auth=trust",
+            "--no-sync",
+            "--locale=C.UTF-8",
+            "-U",
+            USER,
+        )
         run(*make, user=account.pw_uid, group=account.pw_gid, extra_groups=[], cwd=self.root)
 
     def start(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import shutil
 from abc import ABC, abstractmethod
@@ -100,7 +101,9 @@ class EtcdStore(Store):
 
         files = self.server.tls
         assert files
-        credentials = ssl_channel_credentials(files.ca.read_bytes(), files.key.read_bytes(), files.certificate.read_bytes())
+        credentials = ssl_channel_credentials(
+            files.ca.read_bytes(), files.key.read_bytes(), files.certificate.read_bytes()
+        )
         with grpc.secure_channel(f"{self.server.host}:{self.server.port}", credentials) as channel:
             return getattr(getattr(rpc, stub)(channel), name)(request, timeout=10)
 
@@ -120,6 +123,21 @@ class EtcdStore(Store):
     def empty(self) -> None:
         """Remove all keys."""
         self._call("KVStub", "DeleteRange", rpc.DeleteRangeRequest(**self._range()))
+
+    def fill(self) -> None:
+        """Write until etcd takes nothing more."""
+        import grpc  # noqa: PLC0415 - as above
+
+        with contextlib.suppress(grpc.RpcError):
+            while True:
+                self.put("filling", bytes(1024 * 1024))
+
+    def make_room(self) -> None:
+        """Let etcd take something again, as an operator does: forget the history, give space back, disarm the alarm."""
+        self.compact()
+        self._call("MaintenanceStub", "Defragment", rpc.DefragmentRequest())
+        alarm = rpc.AlarmRequest(action=rpc.AlarmRequest.AlarmAction.DEACTIVATE, alarm=rpc.AlarmType.NOSPACE)
+        self._call("MaintenanceStub", "Alarm", alarm)
 
     def compact(self) -> None:
         """Forget all history."""
@@ -144,9 +162,7 @@ class PostgresqlStore(Store):
         """Return what a member's configuration says of it."""
         assert self.server.tls
         where = f"host=localhost port={self.server.port} user=postgres dbname={self.database}"
-        return PostgresqlSettings(
-            f"{where} sslmode=verify-full sslrootcert={self.server.tls.ca}", self.password_file
-        )
+        return PostgresqlSettings(f"{where} sslmode=verify-full sslrootcert={self.server.tls.ca}", self.password_file)
 
     def connect(self) -> psycopg.Connection:
         """Connect as somebody with all rights."""
@@ -155,9 +171,13 @@ class PostgresqlStore(Store):
     def content(self) -> dict[str, bytes]:
         """Return all rows."""
         with self.connect() as connection:
-            parts = connection.execute("SELECT team, member, log, number, content FROM logilab.masters_parts").fetchall()
+            parts = connection.execute(
+                "SELECT team, member, log, number, content FROM logilab.masters_parts"
+            ).fetchall()
             heads = connection.execute("SELECT team, member, content FROM logilab.masters_heads").fetchall()
-        rows = [(("logs", *map(str, row[1:-1])), row[-1]) for row in parts] + [(("heads", row[1]), row[2]) for row in heads]
+        rows = [(("logs", *map(str, row[1:-1])), row[-1]) for row in parts] + [
+            (("heads", row[1]), row[2]) for row in heads
+        ]
         return {"/".join(name): content for name, content in rows}
 
     def put(self, name: str, content: bytes) -> None:
@@ -171,6 +191,15 @@ class PostgresqlStore(Store):
                     "UPDATE logilab.masters_parts SET content = %s WHERE member = %s AND log = %s AND number = %s",
                     (content, member, *rest),
                 )
+
+    def set_for_all(self, setting: str) -> None:
+        """Change a ``setting`` of the database, and end all connections so that it holds for all."""
+        with self.connect() as connection:
+            connection.execute(f"ALTER DATABASE {self.database} SET {setting}")
+            connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND pid != pg_backend_pid()",
+                (self.database,),
+            )
 
     def empty(self) -> None:
         """Remove all rows, without a notification."""

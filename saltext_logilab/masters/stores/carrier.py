@@ -417,8 +417,12 @@ class StoreCarrier:
         active, seen = self._journal.group().active(), self._reader.seen
         shown = {short: one.shown for short, one in seen.items() if one.shown and short in active}
         broken = self._reader.broken.keys() | {each for short in live & shown.keys() for each in shown[short].broken}
-        someone_new = any(shown[short].new for short in live & shown.keys())
-        return [head for short, head in shown.items() if short not in broken and (short in live or not someone_new)]
+        new = {short: shown[short].run for short in live & shown.keys() if shown[short].new}
+        return [
+            head
+            for short, head in shown.items()
+            if short not in broken and all(short == one or head.heard.get(one) == run for one, run in new.items())
+        ]
 
     def _rank(self) -> int:
         """Return how many members that are here now come before this one."""

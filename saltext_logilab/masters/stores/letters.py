@@ -90,7 +90,7 @@ class Part:
 def seal_head(head: Head, identity: Identity) -> bytes:
     """Return ``head`` as it lies in the store."""
     end = [head.end.log, head.end.number, head.end.chain]
-    knew = {member: [journal, dict(known)] for member, (journal, known) in head.knew.items()}
+    knew: dict[bytes, list[Any]] = {member: [journal, {**known}] for member, (journal, known) in head.knew.items()}
     fields: list[Any] = [
         head.group, head.member, head.run, head.number, end, dict(head.through), head.journal, dict(head.frontier),
         head.digest, dict(head.heard), knew, dict(head.broken), head.new, dict(head.about),

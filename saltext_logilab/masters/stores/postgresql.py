@@ -36,11 +36,11 @@ _LOCK = 0x6C6F67696D6173  # the name of our advisory lock: one member at a time 
 
 _SCHEMA = """
 CREATE SCHEMA IF NOT EXISTS logilab;
-CREATE TABLE logilab.masters_parts (
+CREATE TABLE IF NOT EXISTS logilab.masters_parts (
     team text NOT NULL, member text NOT NULL, log text NOT NULL, number bigint NOT NULL, content bytea NOT NULL,
     PRIMARY KEY (team, member, log, number)
 );
-CREATE TABLE logilab.masters_heads (
+CREATE TABLE IF NOT EXISTS logilab.masters_heads (
     team text NOT NULL, member text NOT NULL, content bytea NOT NULL, PRIMARY KEY (team, member)
 ) WITH (fillfactor = 50)
 """
@@ -94,13 +94,12 @@ class Postgresql:
 
     @staticmethod
     async def _make_tables(connection: AsyncConnection[Any]) -> None:
-        query = "SELECT to_regclass('logilab.masters_heads') IS NOT NULL"
-        if await _one(connection, query):
+        found = await connection.execute("SELECT 1 WHERE to_regclass('logilab.masters_heads') IS NOT NULL")
+        if await found.fetchone():  # who may not make tables may use them
             return
         async with connection.transaction():
             await connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
-            if not await _one(connection, query):
-                await connection.execute(_SCHEMA)
+            await connection.execute(_SCHEMA)
 
     async def close(self) -> None:
         """End both connections."""
@@ -188,8 +187,3 @@ class Postgresql:
         except (psycopg.Error, UnicodeError) as err:
             lines = str(err).strip().splitlines() or [type(err).__name__]
             raise UnavailableError(f"PostgreSQL: {lines[0][:300]}") from err
-
-
-async def _one(connection: AsyncConnection[Any], query: str) -> Any:
-    row = await (await connection.execute(query)).fetchone()
-    return row[0] if row else None
