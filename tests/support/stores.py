@@ -21,6 +21,7 @@ from tests.support.etcd import EtcdServer
 from tests.support.postgresql import PASSWORD, PostgresqlServer
 from tests.support.roots import new_root
 
+WRITES = "-c default_transaction_read_only=off"
 KINDS = ("etcd", "postgresql")
 
 
@@ -141,7 +142,8 @@ class EtcdStore(Store):
 
     def compact(self) -> None:
         """Forget all history."""
-        answer = self._call("KVStub", "Range", rpc.RangeRequest(key=b"x"))
+        answer = self._call("KVStub", "DeleteRange", rpc.DeleteRangeRequest(key=b"filling"))
+        answer = self._call("KVStub", "Put", rpc.PutRequest(key=b"last", value=b"")) if not answer.deleted else answer
         self._call("KVStub", "Compact", rpc.CompactionRequest(revision=answer.header.revision, physical=True))
 
 
@@ -166,7 +168,7 @@ class PostgresqlStore(Store):
 
     def connect(self) -> psycopg.Connection:
         """Connect as somebody with all rights."""
-        return psycopg.connect(f"{self.server.socket_dsn} dbname={self.database}", autocommit=True)
+        return psycopg.connect(f"{self.server.socket_dsn} dbname={self.database}", autocommit=True, options=WRITES)
 
     def content(self) -> dict[str, bytes]:
         """Return all rows."""

@@ -6,7 +6,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from saltext_logilab.errors import UnavailableError
+
 CALL_TIME = 10.0
+
+
+class ChangedError(UnavailableError):
+    """Somebody else has changed what a member has written."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +57,18 @@ class Backend(Protocol):
         """Return some of the parts behind number ``after``, in order; none when there are no more."""
         ...
 
-    async def write(self, member: str, log: str, parts: Sequence[tuple[int, bytes]], head: bytes) -> None:
-        """Write ``parts``, then the head: whoever sees it finds them."""
+    async def count(self, member: str, log: str) -> int:
+        """Return the number of parts of a log."""
+        ...
+
+    async def write(
+        self, member: str, log: str, parts: Sequence[tuple[int, bytes]], head: bytes, before: bytes
+    ) -> None:
+        """
+        Write ``parts``, then the head: whoever sees it finds them.
+
+        :raises ChangedError: the head that stood there was not ``before`` (any when that is empty).
+        """
 
     async def clean(self, member: str, keep: str) -> None:
         """Remove all logs of ``member`` but ``keep``; when that is empty, its head, too."""

@@ -24,7 +24,7 @@ from saltext_logilab.masters.guard import sentence
 from saltext_logilab.masters.journal import FRESH, Journal
 from saltext_logilab.masters.patience import within
 from saltext_logilab.masters.records import MEMBER_SIZE, covers, member_id
-from saltext_logilab.masters.stores.backend import CALL_TIME, Backend, Word
+from saltext_logilab.masters.stores.backend import CALL_TIME, Backend, ChangedError, Word
 from saltext_logilab.masters.stores.letters import NAME_SIZE, Head, open_head, seal_head
 from saltext_logilab.masters.stores.reader import Reader
 from saltext_logilab.masters.stores.writer import Log, Writer
@@ -35,7 +35,7 @@ HEARTBEAT = 60.0
 SILENCE = 2.5 * HEARTBEAT
 PAUSE = 0.5  # seconds between two heads that only acknowledge
 GRACE = 2.0
-BACKOFF = (0.5, 30.0)
+BACKOFF = (0.5, 10.0)
 FIRST_CONTACT = 3.0
 OPEN_TIME = 2 * CALL_TIME
 NOTICE = 3600.0
@@ -282,7 +282,7 @@ class StoreCarrier:
         if any(not word.known for word in words):
             heads = await backend.heads()
             self._reader.show_all(heads)
-            if any(not word.known for word in own) and heads.get(self._own) != self._writer.head:
+            if any(not word.known for word in own) and not await self._stands(backend, heads.get(self._own)):
                 self._damaged = True
         for word in words:
             if word.known and not word.log and word.member != self._own:
@@ -292,6 +292,10 @@ class StoreCarrier:
         if any(seen.shown and seen.head.broken.get(self._writer.member) == self._writer.log.end.log
                for seen in self._reader.seen.values() if seen.fresh):  # fmt: skip
             self._damaged = True
+
+    async def _stands(self, backend: Backend, head: bytes | None) -> bool:
+        end = self._writer.log.end
+        return head == self._writer.head and await backend.count(self._own, end.log.hex()) == end.number
 
     def _is_damage(self, word: Word) -> bool:
         """Say whether somebody else has changed what this member has written."""
@@ -341,7 +345,12 @@ class StoreCarrier:
         self._pending.append(sealed)
         is_new = log_.end.log != writer.log.end.log or writer.log.end.number == 0
         writer.tried = (log_, sealed)
-        await backend.write(self._own, log_.end.log.hex(), parts, sealed)
+        try:
+            await backend.write(self._own, log_.end.log.hex(), parts, sealed, writer.head)
+        except ChangedError:
+            self._damaged, writer.tried = True, None
+            self._wake.set()
+            return
         writer.wrote(log_, sealed)
         self._said, self._said_at = head, time.monotonic()
         if is_new:

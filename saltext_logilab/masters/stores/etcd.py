@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from saltext_logilab.errors import UnavailableError
 from saltext_logilab.masters.patience import within
-from saltext_logilab.masters.stores.backend import CALL_TIME, Word, slices
+from saltext_logilab.masters.stores.backend import CALL_TIME, ChangedError, Word, slices
 from saltext_logilab.masters.stores.settings import EtcdSettings, secret
 
 try:
@@ -96,17 +96,26 @@ class Etcd:
         answer = await self._range(folder, start=self._part(member, log, after + 1), limit=AT_ONCE)
         return [(int(one.key.decode().rpartition("/")[2], 16), bytes(one.value)) for one in answer.kvs]
 
-    async def write(self, member: str, log: str, parts: Sequence[tuple[int, bytes]], head: bytes) -> None:
+    async def count(self, member: str, log: str) -> int:
+        """Return the number of parts of a log."""
+        return int((await self._range(f"{self._root}logs/{member}/{log}/", count_only=True)).count)
+
+    async def write(
+        self, member: str, log: str, parts: Sequence[tuple[int, bytes]], head: bytes, before: bytes
+    ) -> None:
         """Write in transactions; the head is in the last one."""
+        key = f"{self._root}heads/{member}".encode()
+        same = rpc.Compare(key=key, target=rpc.Compare.VALUE, result=rpc.Compare.EQUAL, value=before)
         pieces = slices(parts, WRITE_SIZE, WRITE_COUNT) or [()]
         for number, piece in enumerate(pieces, 1):
             puts = [(self._part(member, log, one), content) for one, content in piece]
             if number == len(pieces):
-                puts.append((f"{self._root}heads/{member}", head))
+                puts.append((key.decode(), head))
             operations = [
                 rpc.RequestOp(request_put=rpc.PutRequest(key=key.encode(), value=value)) for key, value in puts
             ]
-            await self._change(operations)
+            if not await self._change(operations, [same] if before else []):
+                raise ChangedError("etcd holds another head than the one that was written")
 
     async def clean(self, member: str, keep: str) -> None:
         """Remove the other logs: the ranges before and behind the one to keep."""
@@ -181,11 +190,13 @@ class Etcd:
         stub = rpc.KVStub(self._channel)
         return await self._call(stub.Range(request, timeout=CALL_TIME, metadata=self._metadata))
 
-    async def _change(self, operations: list[Any]) -> None:
+    async def _change(self, operations: list[Any], conditions: Sequence[Any] = ()) -> bool:
         stub = rpc.KVStub(self._channel)
-        request = rpc.TxnRequest(success=operations)
+        request = rpc.TxnRequest(compare=conditions, success=operations)
         answer = await self._call(stub.Txn(request, timeout=CALL_TIME, metadata=self._metadata))
-        self._written = max(self._written, answer.header.revision)
+        if answer.succeeded:
+            self._written = max(self._written, answer.header.revision)
+        return bool(answer.succeeded)
 
     @staticmethod
     async def _call(call: Awaitable[T]) -> T:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from saltext_logilab.errors import UnavailableError
 from saltext_logilab.masters.patience import within
-from saltext_logilab.masters.stores.backend import CALL_TIME, Word, slices
+from saltext_logilab.masters.stores.backend import CALL_TIME, ChangedError, Word, slices
 from saltext_logilab.masters.stores.settings import PostgresqlSettings, secret
 
 try:
@@ -52,6 +52,7 @@ _PUT_HEAD = """
 INSERT INTO logilab.masters_heads (team, member, content) VALUES (%s, %s, %s)
 ON CONFLICT (team, member) DO UPDATE SET content = excluded.content
 """
+_REPLACE_HEAD = "UPDATE logilab.masters_heads SET content = %s WHERE team = %s AND member = %s AND content = %s"
 _STAMPS = """
 SELECT member, md5(content),
     (SELECT count(*) FROM logilab.masters_parts p WHERE (p.team, p.member) = (h.team, h.member))
@@ -125,7 +126,19 @@ class Postgresql:
             )  # fmt: skip
             return await rows.fetchall()
 
-    async def write(self, member: str, log: str, parts: Sequence[tuple[int, bytes]], head: bytes) -> None:
+    async def count(self, member: str, log: str) -> int:
+        """Return the number of parts of a log."""
+        async with self._told() as connection:
+            rows = await connection.execute(
+                "SELECT count(*) FROM logilab.masters_parts WHERE team = %s AND member = %s AND log = %s",
+                (self._group, member, log),
+            )
+            row = await rows.fetchone()
+            return row[0] if row else 0
+
+    async def write(
+        self, member: str, log: str, parts: Sequence[tuple[int, bytes]], head: bytes, before: bytes
+    ) -> None:
         """Write in transactions; the head is in the last one."""
         pieces = slices(parts, WRITE_SIZE, WRITE_COUNT) or [()]
         for number, piece in enumerate(pieces, 1):
@@ -134,8 +147,16 @@ class Postgresql:
                 if rows:
                     await connection.cursor().executemany(_PUT_PART, rows)
                 if number == len(pieces):
-                    await connection.execute(_PUT_HEAD, (self._group, member, head))
+                    await self._put_head(connection, member, head, before)
                     await self._notify(connection, member)
+
+    async def _put_head(self, connection: AsyncConnection[Any], member: str, head: bytes, before: bytes) -> None:
+        if not before:
+            await connection.execute(_PUT_HEAD, (self._group, member, head))
+            return
+        changed = await connection.execute(_REPLACE_HEAD, (head, self._group, member, before))
+        if not changed.rowcount:
+            raise ChangedError("PostgreSQL holds another head than the one that was written")
 
     async def clean(self, member: str, keep: str) -> None:
         """Remove the other logs."""
