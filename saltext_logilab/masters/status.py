@@ -17,7 +17,7 @@ from saltext_logilab.masters.jobs.spool import FILE, Spool, Standing
 from saltext_logilab.masters.journal import Journal
 from saltext_logilab.masters.records import member_id
 from saltext_logilab.masters.settings import MastersSettings
-from saltext_logilab.masters.stores.carrier import SILENCE
+from saltext_logilab.masters.stores.duty import SILENCE
 
 STALE = 30.0
 LAG = 10.0
@@ -196,7 +196,7 @@ class _Told:
         this master had written, and was filled again, None when that was not so in the last hour.
         """
         one = self._seen.get("store")
-        if not one:
+        if not one or not one["place"]:  # in no group there is nothing to carry
             return {}
         return {
             "store": {

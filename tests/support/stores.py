@@ -137,8 +137,10 @@ class EtcdStore(Store):
         """Let etcd take something again, as an operator does: forget the history, give space back, disarm the alarm."""
         self.compact()
         self._call("MaintenanceStub", "Defragment", rpc.DefragmentRequest())
-        alarm = rpc.AlarmRequest(action=rpc.AlarmRequest.AlarmAction.DEACTIVATE, alarm=rpc.AlarmType.NOSPACE)
-        self._call("MaintenanceStub", "Alarm", alarm)
+        alarms = self._call("MaintenanceStub", "Alarm", rpc.AlarmRequest(action=rpc.AlarmRequest.AlarmAction.GET))
+        for one in alarms.alarms:
+            off = rpc.AlarmRequest.AlarmAction.DEACTIVATE
+            self._call("MaintenanceStub", "Alarm", rpc.AlarmRequest(action=off, memberID=one.memberID, alarm=one.alarm))
 
     def compact(self) -> None:
         """Forget all history."""

@@ -23,18 +23,17 @@ from saltext_logilab.errors import UnavailableError, WireError
 from saltext_logilab.masters.guard import sentence
 from saltext_logilab.masters.journal import FRESH, Journal
 from saltext_logilab.masters.patience import within
-from saltext_logilab.masters.records import MEMBER_SIZE, covers, member_id
+from saltext_logilab.masters.records import covers, member_id
 from saltext_logilab.masters.stores.backend import CALL_TIME, Backend, ChangedError, Word
+from saltext_logilab.masters.stores.duty import GRACE, HEARTBEAT, Duty
 from saltext_logilab.masters.stores.letters import NAME_SIZE, Head, open_head, seal_head
 from saltext_logilab.masters.stores.reader import Reader
 from saltext_logilab.masters.stores.writer import Log, Writer
 
 log = logging.getLogger(__name__)
 
-HEARTBEAT = 60.0
-SILENCE = 2.5 * HEARTBEAT
+PENDING = 64  # heads of which the watch has not told yet
 PAUSE = 0.5  # seconds between two heads that only acknowledge
-GRACE = 2.0
 BACKOFF = (0.5, 10.0)
 FIRST_CONTACT = 3.0
 OPEN_TIME = 2 * CALL_TIME
@@ -91,13 +90,14 @@ class StoreCarrier:
         self._group = self._journal.founder
         own = member_id(self._journal.identity.public)
         self._writer = Writer(self._journal, self._group, own)
+        self._duty = Duty(self._journal, own)
         self._reader = Reader(self._journal, self._group, self._run, self._heard)
         self._resumed = self._damaged = False
         self._words: list[Word] = []
         self._said: Head | None = None
         self._said_at = float("-inf")
-        self._lacking: dict[bytes, float] = {}
         self._pending: list[bytes] = []
+        self._mended = float("-inf")
 
     # -- a carrier -------------------------------------------------------------------------------------------------
 
@@ -206,7 +206,7 @@ class StoreCarrier:
             following.result()
             raise UnavailableError(f"{self._place} tells nothing any more")
         due = self._said_at + HEARTBEAT - time.monotonic()
-        if self._lacking:
+        if self._duty.lacking:
             due = min(due, GRACE)
         if self._has_news():
             due = min(due, self._said_at + PAUSE - time.monotonic())
@@ -241,7 +241,7 @@ class StoreCarrier:
                 raise WireError("another log stands there")
             writer.wrote(await writer.read(backend, head.end), sealed or b"")
         except WireError as err:
-            if not first or (sealed is None and writer.has_written):
+            if writer.head or (first and sealed is None and writer.has_written):
                 self._note_set_back(f"what this master has written is not there as it was ({err})")
             writer.begin()
 
@@ -289,9 +289,13 @@ class StoreCarrier:
                 self._reader.show(word.member, word.content)
         if any(self._is_damage(word) for word in own if word.known):
             self._damaged = True
-        if any(seen.shown and seen.head.broken.get(self._writer.member) == self._writer.log.end.log
-               for seen in self._reader.seen.values() if seen.fresh):  # fmt: skip
-            self._damaged = True
+        if self._is_broken() and time.monotonic() - self._mended > HEARTBEAT:
+            self._mended, self._damaged = time.monotonic(), True
+
+    def _is_broken(self) -> bool:
+        """Say whether a member that is there cannot read what this one has written."""
+        log_, heads = self._writer.log.end.log, (seen.head for seen in self._reader.seen.values() if seen.fresh)
+        return any(head.broken.get(self._writer.member) == log_ for head in heads)
 
     async def _stands(self, backend: Backend, head: bytes | None) -> bool:
         end = self._writer.log.end
@@ -304,7 +308,7 @@ class StoreCarrier:
             if word.content in self._pending:
                 del self._pending[: self._pending.index(word.content) + 1]
                 return False
-            return bool(self._pending) or word.content != self._writer.head
+            return word.content != self._writer.head
         if word.log != current.end.log.hex():
             return False
         return word.content is None or sha256(word.content).digest() not in current.hashes
@@ -317,7 +321,8 @@ class StoreCarrier:
             changed |= more
             if not more:
                 break
-        if changed:
+        if changed or self._reader.was_reset:
+            self._reader.was_reset = False
             self._hooks.arrived(changed)
 
     def _is_in(self) -> bool:
@@ -334,7 +339,7 @@ class StoreCarrier:
             writer.begin()
         if writer.log.journal != self._journal.number:
             writer.begin()
-        claims = self._claims()
+        claims = self._duty.claims(writer.log.through, self._reader, time.monotonic())
         log_, parts = writer.extended(writer.log, claims)
         if parts and writer.log.end.number and log_.is_long:
             log_, parts = writer.extended(writer.new_log(), claims)
@@ -342,7 +347,7 @@ class StoreCarrier:
             return
         head = self._head(log_)
         sealed = seal_head(head, self._journal.identity)
-        self._pending.append(sealed)
+        self._pending = [*self._pending[-PENDING:], sealed]
         is_new = log_.end.log != writer.log.end.log or writer.log.end.number == 0
         writer.tried = (log_, sealed)
         try:
@@ -360,7 +365,7 @@ class StoreCarrier:
         """Remove what members have left here that are in the group no more; what counts of it was taken over."""
         active = self._journal.group().active()
         for short, seen in self._reader.seen.items():
-            if seen.shown and short not in active and self._rank() == 0:
+            if seen.shown and short not in active and self._duty.rank(self._reader) == 0:
                 await backend.clean(short.hex(), "")
                 seen.shown = None
 
@@ -394,46 +399,3 @@ class StoreCarrier:
     def _has_news(self) -> bool:
         said = self._said
         return said is not None and (said.frontier != self._journal.frontier() or said.digest != self._journal.digest())
-
-    def _claims(self) -> set[bytes]:
-        """
-        Return the origins of which this member writes the records into the store.
-
-        Those are its own, and those of which not all that is known here is there, because their member has no store,
-        is away or gone. Of the members that could, the one with the smallest name does it at once, the others only when
-        that has not happened after a while. A new member cannot take the log of one that is away: its records are
-        written for it as well.
-        """
-        own, mine, now = self._writer.member, self._writer.log.through, time.monotonic()
-        live = self._reader.live(SILENCE)
-        heads = self._heads_that_count(live)
-        claims, lacking = set(), {}
-        for origin, counter in self._journal.frontier().items():
-            short = origin[:MEMBER_SIZE]
-            if short == own:
-                claims.add(origin)
-            elif all(head.through.get(origin, 0) < counter for head in heads):
-                since = lacking[origin] = self._lacking.get(origin, now)
-                patience = 0.0 if origin in mine and short not in live else GRACE * (self._rank() + (short in live))
-                if mine.get(origin, 0) >= counter or now - since >= patience:
-                    claims.add(origin)
-                    del lacking[origin]
-        self._lacking = lacking
-        return claims
-
-    def _heads_that_count(self, live: set[bytes]) -> list[Head]:
-        """Return the heads of other members whose logs can be read by all that need them."""
-        active, seen = self._journal.group().active(), self._reader.seen
-        shown = {short: one.shown for short, one in seen.items() if one.shown and short in active}
-        broken = self._reader.broken.keys() | {each for short in live & shown.keys() for each in shown[short].broken}
-        new = {short: shown[short].run for short in live & shown.keys() if shown[short].new}
-        return [
-            head
-            for short, head in shown.items()
-            if short not in broken and all(short == one or head.heard.get(one) == run for one, run in new.items())
-        ]
-
-    def _rank(self) -> int:
-        """Return how many members that are here now come before this one."""
-        active = self._journal.group().active()
-        return sum(short < self._writer.member and short in active for short in self._reader.live(SILENCE))

@@ -10,6 +10,7 @@ own client knows no TLS.
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, TypeVar
@@ -19,6 +20,7 @@ from saltext_logilab.masters.patience import within
 from saltext_logilab.masters.stores.backend import CALL_TIME, ChangedError, Word, slices
 from saltext_logilab.masters.stores.settings import EtcdSettings, secret
 
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # what is wrong is told by exceptions
 try:
     import grpc
     from aetcd import rpc

@@ -47,6 +47,7 @@ class Seen:
     shown: Head | None
     fresh: bool = False
     at: float = 0.0
+    is_heard: bool = False
     past: set[bytes] = field(default_factory=set)
 
 
@@ -72,6 +73,7 @@ class Reader:
     broken: dict[bytes, bytes] = field(default_factory=dict)
     knew: dict[bytes, tuple[bytes, Vector]] = field(default_factory=dict)
     set_back: bool = False
+    was_reset: bool = False
     _sealed: dict[str, bytes] = field(default_factory=dict)
     _places: dict[bytes, Place] = field(default_factory=dict)
     _limited: dict[bytes, Place] = field(default_factory=dict)
@@ -129,13 +131,17 @@ class Reader:
         seen = self.seen.get(short)
         if seen is None:
             seen = self.seen[short] = Seen(head, head)
-        seen.shown = head
+        is_same = (head.run, head.number) == (seen.head.run, seen.head.number)
+        seen.shown = seen.head if head == seen.head else head
+        if is_same and seen.is_heard:
+            return  # nothing new was said
+        seen.is_heard = True
         if head.run in seen.past or (head.run == seen.head.run and head.number < seen.head.number):
             self.set_back = True  # it was newer: nothing is undone by that
             return
         if head.run != seen.head.run:
             seen.past.add(seen.head.run)
-        seen.head = head
+        seen.head = seen.shown = head
         seen.fresh = head.heard.get(self.own) == self.run
         if seen.fresh:
             self._hear(short, seen)
@@ -176,6 +182,7 @@ class Reader:
         log.warning("This master's journal was set back: it takes everything anew")
         self.journal.reset()
         self.intact = self.complete = False
+        self.was_reset = True
 
     def live(self, silence: float) -> set[bytes]:
         """Return the members that have said something within ``silence`` seconds, in this run."""

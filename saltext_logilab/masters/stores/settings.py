@@ -123,8 +123,8 @@ def _postgresql(section: Section) -> PostgresqlSettings:
     if _PASSWORD.search(dsn):
         raise ConfigurationError(f"{section.path}:dsn holds a password: put it into a file, for password_file")
     mode = re.search(r"\bsslmode\s*=\s*'?([\w-]+)", dsn)
-    hosts = re.search(r"(?:\bhost(?:addr)?\s*=\s*|://(?:[^@/]*@)?)'?([^\s'?/]*)", dsn)
-    local = hosts is None or all(_is_local(one) for one in hosts[1].split(","))
+    hosts = re.findall(r"(?:\bhost(?:addr)?\s*=\s*|://(?:[^@/]*@)?)'?(/|[^\s'?/&]*)", dsn)
+    local = all(_is_local(one) for some in hosts for one in some.split(","))
     if not local and (mode is None or mode[1] not in _VERIFIED):
         raise ConfigurationError(
             f"{section.path}:dsn must say sslmode=verify-full (or verify-ca) and, where the system does not know it,"
