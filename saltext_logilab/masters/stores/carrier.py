@@ -95,6 +95,7 @@ class StoreCarrier:
         self._resumed = self._damaged = False
         self._words: list[Word] = []
         self._said: Head | None = None
+        self._said_key: tuple[object, ...] = ()
         self._said_at = float("-inf")
         self._pending: list[bytes] = []
         self._mended = float("-inf")
@@ -345,11 +346,11 @@ class StoreCarrier:
             log_, parts = writer.extended(writer.new_log(), claims)
         if not parts and not self._is_due():
             return
-        head = self._head(log_)
+        head, key = self._head(log_), self._key()
         sealed = seal_head(head, self._journal.identity)
         self._pending = [*self._pending[-PENDING:], sealed]
         is_new = log_.end.log != writer.log.end.log or writer.log.end.number == 0
-        writer.tried = (log_, sealed)
+        writer.trying(log_, sealed)
         try:
             await backend.write(self._own, log_.end.log.hex(), parts, sealed, writer.head)
         except ChangedError:
@@ -357,7 +358,7 @@ class StoreCarrier:
             self._wake.set()
             return
         writer.wrote(log_, sealed)
-        self._said, self._said_at = head, time.monotonic()
+        self._said, self._said_key, self._said_at = head, key, time.monotonic()
         if is_new:
             await backend.clean(self._own, log_.end.log.hex())
 
@@ -387,14 +388,16 @@ class StoreCarrier:
 
     def _is_due(self) -> bool:
         """Say whether a head is to be written: who waits for one gets it at once, what is only acknowledged waits."""
-        said, now = self._said, time.monotonic()
-        if said is None or said.heard != self._runs() or (said.new, said.knew, said.broken) != (
-            self._is_new(), self._reader.knew, self._reader.broken,
-        ):  # fmt: skip
-            return True
-        if now - self._said_at > HEARTBEAT:
+        now = time.monotonic()
+        if self._said_key != self._key() or now - self._said_at > HEARTBEAT:
             return True
         return self._has_news() and now - self._said_at > PAUSE
+
+    def _key(self) -> tuple[object, ...]:
+        """Return that of a head for which others wait."""
+        reader = self._reader
+        journals = {short: number for short, (number, _) in reader.knew.items()}
+        return self._runs(), journals, set(reader.doubted), dict(reader.broken), self._is_new()
 
     def _has_news(self) -> bool:
         said = self._said

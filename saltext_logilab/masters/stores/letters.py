@@ -57,8 +57,8 @@ class Head:
     What a member says of itself: its ``number``-th word of this ``run``.
 
     ``end`` is where its log ends, and ``through`` what is known to who has taken it; ``journal``, ``frontier`` and
-    ``digest`` are those of its journal. ``heard`` names the runs of others; ``knew`` what others have acknowledged and
-    do not know any more, with the journals that did; ``broken`` the logs of others that it cannot read. A member that
+    ``digest`` are those of its journal. ``heard`` names the runs of others; ``knew`` what others have acknowledged,
+    with the journals that did; ``broken`` the logs of others that it cannot read. A member that
     is ``new`` asks for everything.
     """
 

@@ -56,6 +56,9 @@ class Reader:
     """
     Reads what others have written for ``group`` into a store.
 
+    ``knew`` is what each member that was heard has acknowledged, and in which journal; ``doubted`` are those that know
+    less now.
+
     :param run: the random number of this run.
     :param heard: called with a member and its fresh head.
     :param has_link: says whether there is a link with a member.
@@ -72,6 +75,7 @@ class Reader:
     troubles: dict[bytes, str] = field(default_factory=dict)
     broken: dict[bytes, bytes] = field(default_factory=dict)
     knew: dict[bytes, tuple[bytes, Vector]] = field(default_factory=dict)
+    doubted: set[bytes] = field(default_factory=set)
     set_back: bool = False
     was_reset: bool = False
     _sealed: dict[str, bytes] = field(default_factory=dict)
@@ -153,14 +157,16 @@ class Reader:
             return
         seen.at = time.time()
         if journal.acknowledge(short, head.journal, head.frontier, int(seen.at)):
-            self.knew.pop(short, None)
+            self.doubted.discard(short)
         else:
-            self.knew[short] = (head.journal, journal.acknowledged()[short].frontier)
+            self.doubted.add(short)
+        self.knew[short] = (head.journal, journal.acknowledged()[short].frontier)
         number, frontier = head.knew.get(self.own, (b"", {}))
-        if number == journal.number and not covers(journal.frontier(), frontier):
-            self.reset()
-        else:
-            self.intact = True
+        if number == journal.number:
+            if covers(journal.frontier(), frontier):
+                self.intact = True
+            else:
+                self.reset()
         own = journal.origin
         if head.frontier.get(own, 0) == journal.frontier().get(own, 0):
             journal.confirm()

@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
+from typing import Any
 
 import msgpack
 
@@ -141,25 +142,29 @@ class Writer:
 
     # -- what stands there -----------------------------------------------------------------------------------------
 
+    def trying(self, log: Log, head: bytes) -> None:
+        """Note, also for the next run, that this is going to be written; it may or may not come to stand there."""
+        self.tried = (log, head)
+        hashes = [sha256(one).digest() for one in (self.head, head)]
+        self.journal.set_note(NOTE, msgpack.packb([self.group, log.end.log, log.first, self.journal.number, hashes]))
+
     def wrote(self, log: Log, head: bytes) -> None:
-        """Note that this stands there, also for the next run."""
+        """Note that this stands there."""
         self.log, self.head, self.tried = log, head, None
-        noted = [self.group, log.end.log, log.first, log.later, sha256(head).digest(), self.journal.number]
-        self.journal.set_note(NOTE, msgpack.packb(noted))
 
     def is_noted(self, head: bytes) -> bool:
         """Say whether ``head`` is what this journal has written last: neither it nor the store was set back."""
         noted = self._noted()
-        return bool(noted) and noted[0] == self.group and noted[4:] == [sha256(head).digest(), self.journal.number]
+        return self.has_written and noted[3] == self.journal.number and sha256(head).digest() in noted[4]
 
     @property
     def has_written(self) -> bool:
         """Whether this journal has written into a store of this group before."""
         return self._noted()[:1] == [self.group]
 
-    def _noted(self) -> list[object]:
+    def _noted(self) -> list[Any]:
         packed = self.journal.note(NOTE)
-        found: list[object] = msgpack.unpackb(packed) if packed else []
+        found: list[Any] = msgpack.unpackb(packed) if packed else []
         return found
 
     async def read(self, backend: Backend, end: Place) -> Log:
@@ -187,7 +192,6 @@ class Writer:
             raise WireError("the log of this member in the store is not whole")
         noted = self._noted()
         first = noted[2] if noted and noted[1] == end.log else size
-        assert isinstance(first, int)
         return Log(
             end, self.journal.number, vector(dict(through)), first, max(0, size - first), dots, frozenset(hashes)
         )
