@@ -32,7 +32,6 @@ from saltext_logilab.masters.stores.writer import Log, Writer
 
 log = logging.getLogger(__name__)
 
-PENDING = 64  # heads of which the watch has not told yet
 PAUSE = 0.5  # seconds between two heads that only acknowledge
 BACKOFF = (0.5, 10.0)
 FIRST_CONTACT = 3.0
@@ -97,7 +96,6 @@ class StoreCarrier:
         self._said: Head | None = None
         self._said_key: tuple[object, ...] = ()
         self._said_at = float("-inf")
-        self._pending: list[bytes] = []
         self._mended = float("-inf")
 
     # -- a carrier -------------------------------------------------------------------------------------------------
@@ -178,7 +176,7 @@ class StoreCarrier:
         backend = self._make(sha256(self._group).hexdigest()[:16])
         self._place = backend.place
         self._words.clear()
-        self._pending.clear()
+        self._writer.pending.clear()
         try:
             await within(OPEN_TIME, backend.open())
             following = asyncio.ensure_future(backend.follow(self._told))
@@ -206,11 +204,10 @@ class StoreCarrier:
         if following.done():
             following.result()
             raise UnavailableError(f"{self._place} tells nothing any more")
-        due = self._said_at + HEARTBEAT - time.monotonic()
-        if self._duty.lacking:
-            due = min(due, GRACE)
-        if self._has_news():
-            due = min(due, self._said_at + PAUSE - time.monotonic())
+        due = HEARTBEAT
+        if self._is_in():
+            pause = PAUSE if self._has_news() else HEARTBEAT
+            due = min(self._said_at + pause - time.monotonic(), GRACE if self._duty.lacking else HEARTBEAT)
         with contextlib.suppress(asyncio.TimeoutError):
             await within(max(0.005, due), self._wake.wait())
         self._wake.clear()
@@ -288,7 +285,7 @@ class StoreCarrier:
         for word in words:
             if word.known and not word.log and word.member != self._own:
                 self._reader.show(word.member, word.content)
-        if any(self._is_damage(word) for word in own if word.known):
+        if any(self._writer.is_damaged_by(word) for word in own if word.known):
             self._damaged = True
         if self._is_broken() and time.monotonic() - self._mended > HEARTBEAT:
             self._mended, self._damaged = time.monotonic(), True
@@ -301,18 +298,6 @@ class StoreCarrier:
     async def _stands(self, backend: Backend, head: bytes | None) -> bool:
         end = self._writer.log.end
         return head == self._writer.head and await backend.count(self._own, end.log.hex()) == end.number
-
-    def _is_damage(self, word: Word) -> bool:
-        """Say whether somebody else has changed what this member has written."""
-        current = self._writer.log
-        if not word.log:
-            if word.content in self._pending:
-                del self._pending[: self._pending.index(word.content) + 1]
-                return False
-            return word.content != self._writer.head
-        if word.log != current.end.log.hex():
-            return False
-        return word.content is None or sha256(word.content).digest() not in current.hashes
 
     async def _take(self, backend: Backend) -> None:
         changed: set[str] = set()
@@ -348,7 +333,6 @@ class StoreCarrier:
             return
         head, key = self._head(log_), self._key()
         sealed = seal_head(head, self._journal.identity)
-        self._pending = [*self._pending[-PENDING:], sealed]
         is_new = log_.end.log != writer.log.end.log or writer.log.end.number == 0
         writer.trying(log_, sealed)
         try:

@@ -13,7 +13,7 @@ import msgpack
 from saltext_logilab.errors import WireError
 from saltext_logilab.masters.journal import Journal
 from saltext_logilab.masters.records import Vector, decode, vector
-from saltext_logilab.masters.stores.backend import Backend
+from saltext_logilab.masters.stores.backend import Backend, Word
 from saltext_logilab.masters.stores.letters import (
     NAME_SIZE,
     START,
@@ -27,6 +27,7 @@ from saltext_logilab.masters.stores.letters import (
 )
 
 FOLD_SIZE = 256 * 1024
+PENDING = 64
 NOTE = "store log"
 _LAST = 2**63 - 1
 
@@ -60,7 +61,8 @@ class Writer:
     """
     Writes the log of the member with ``journal``.
 
-    ``log`` and ``head`` are what was last written and is known to stand there; ``tried`` what was last tried.
+    ``log`` and ``head`` are what was last written and is known to stand there; ``tried`` what was last tried;
+    ``pending`` the heads of which the store has not told yet that they have come to stand there.
     """
 
     journal: Journal
@@ -69,6 +71,7 @@ class Writer:
     log: Log = field(init=False)
     head: bytes = b""
     tried: tuple[Log, bytes] | None = None
+    pending: list[bytes] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.begin()
@@ -144,13 +147,24 @@ class Writer:
 
     def trying(self, log: Log, head: bytes) -> None:
         """Note, also for the next run, that this is going to be written; it may or may not come to stand there."""
-        self.tried = (log, head)
+        self.tried, self.pending = (log, head), [*self.pending[-PENDING:], head]
         hashes = [sha256(one).digest() for one in (self.head, head)]
         self.journal.set_note(NOTE, msgpack.packb([self.group, log.end.log, log.first, self.journal.number, hashes]))
 
     def wrote(self, log: Log, head: bytes) -> None:
         """Note that this stands there."""
         self.log, self.head, self.tried = log, head, None
+
+    def is_damaged_by(self, word: Word) -> bool:
+        """Say whether ``word``, of something under this member's name, tells of a change by somebody else."""
+        if not word.log:
+            if word.content in self.pending:
+                del self.pending[: self.pending.index(word.content) + 1]
+                return False
+            return word.content != self.head
+        if word.log != self.log.end.log.hex():
+            return False
+        return word.content is None or sha256(word.content).digest() not in self.log.hashes
 
     def is_noted(self, head: bytes) -> bool:
         """Say whether ``head`` is what this journal has written last: neither it nor the store was set back."""
