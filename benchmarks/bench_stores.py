@@ -90,7 +90,7 @@ def many(kind: str, lab: Lab, pem: str) -> Iterator[Row]:
 
 def rest(kind: str, lab: Lab, port: int) -> Iterator[Row]:
     """Let both rest; look at the engines and at what goes over their connections with the store."""
-    time.sleep(15)
+    time.sleep(30)
     engines = [engine(lab, master) for master in (A, B)]
     before, sent = [sum(one.cpu_times()[:2]) for one in engines], traffic(engines, port)
     time.sleep(REST)

@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 
 FIRST_CONTACT = 3.0
 BACKOFF = (0.25, 1.0)
+ELSEWHERE, RARELY = 150.0, 10  # who was heard over another carrier so lately is dialled so much more rarely
 FAREWELL = 1.0  # seconds in which a link to a member that is gone tells it so
 
 
@@ -273,7 +274,8 @@ class Peers:
                 self._lost(state, sentence(err))
             state.tried.set()
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, no secret
-            pause = min(pause * 2, BACKOFF[1])
+            is_heard = time.time() - state.elsewhere < ELSEWHERE
+            pause = min(pause * 2, BACKOFF[1] * (RARELY if is_heard else 1))
 
     async def _serve(self, link: Link) -> None:
         member = self._journal.group().members[member_id(link.public)]

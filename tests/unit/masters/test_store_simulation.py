@@ -12,12 +12,13 @@ import shutil
 import pytest
 
 from saltext_logilab.masters.journal import FRESH, Journal
+from saltext_logilab.masters.keydirs import Held
 from saltext_logilab.masters.keys import effect
 from saltext_logilab.masters.kinds import chain
 from saltext_logilab.masters.stores.backend import ChangedError
 from saltext_logilab.masters.stores.carrier import Hooks, StoreCarrier
 from tests.support.groups import unite
-from tests.support.minion_keys import IDENTITIES
+from tests.support.minion_keys import IDENTITIES, KEYS
 from tests.unit.masters.test_convergence import Site
 
 
@@ -120,7 +121,7 @@ def decided(site):
 
 
 def disturb(chance, sites, lying, kept, folder):
-    """Let the store, or one member, be set back or lost."""
+    """Let the store, or one member, be set back or lost; return a member."""
     victim = chance.choice(sites)
     what = chance.choice(["empty", "older", "parts", "restart", "lost", "lost and older"])
     if what == "empty":
@@ -132,19 +133,25 @@ def disturb(chance, sites, lying, kept, folder):
         for name in [one for one in lying if len(one) == 3 and chance.random() < 0.5]:
             del lying[name]
     if "lost" in what:
-        other = next(one for one in sites if one is not victim)
-        identity = victim.journal.identity
-        victim.journal.close()
-        victim.journal = Journal(folder / f"new{chance.random()}.db", identity)
-        victim.journal.enter(other.journal.founder)
-        victim.journal.merge(chain(other.journal.founder, other.journal.beyond({}, "member")), {})
-        victim.journal.set_note(FRESH, b"due")
-        victim.store = {}
-    if what == "restart" or "lost" in what:
+        lose(victim, next(one for one in sites if one is not victim), folder / f"new{chance.random()}.db")
+    elif what == "restart":
         victim.begin()
+    return victim
 
 
-@pytest.mark.parametrize("seed", [*range(25), *(pytest.param(one, marks=pytest.mark.soak) for one in range(25, 1000))])
+def lose(victim, other, path):
+    """Let ``victim`` lose its journal and its keys; it knows only who is in the group."""
+    identity = victim.journal.identity
+    victim.journal.close()
+    victim.journal = Journal(path, identity)
+    victim.journal.enter(other.journal.founder)
+    victim.journal.merge(chain(other.journal.founder, other.journal.beyond({}, "member")), {})
+    victim.journal.set_note(FRESH, b"due")
+    victim.store = {}
+    victim.begin()
+
+
+@pytest.mark.parametrize("seed", [*range(10), *(pytest.param(one, marks=pytest.mark.soak) for one in range(10, 1000))])
 def test_nothing_is_lost_or_undone(sites, tmp_path, seed):
     """After any history all agree; and after anything that befalls the store, they agree on the same as before."""
     chance, lying, kept = random.Random(seed), {}, [{}]
@@ -156,8 +163,10 @@ def test_nothing_is_lost_or_undone(sites, tmp_path, seed):
                 site.act(chance)
             elif what < 0.6:
                 site.work()
-            elif what < 0.9:
+            elif what < 0.85:
                 await site.meet(lying)
+            elif what < 0.92:
+                site.carrier._writer.begin()  # a new log, as when it has grown
             else:
                 kept.append(dict(lying))
         await heal(sites, lying)
@@ -166,13 +175,61 @@ def test_nothing_is_lost_or_undone(sites, tmp_path, seed):
         assert all(decided(site) == before for site in sites)
         kept.append(dict(lying))
         for _ in range(3):
-            disturb(chance, sites, lying, kept, tmp_path)
+            victim = disturb(chance, sites, lying, kept, tmp_path)
+            if chance.random() < 0.5:
+                await victim.meet(lying)
+                victim.work()
             for _ in range(chance.randrange(6)):
                 site = chance.choice(sites)
                 await site.meet(lying)
                 site.work()
         await heal(sites, lying)
         assert [decided(site) for site in sites] == [before] * len(sites)
+
+    asyncio.run(story())
+
+
+async def deleted(sites, lying):
+    """Let the first member accept a key and the second delete it, till nothing tells of it but old logs; give one."""
+    sites[0].store["web1"] = Held("accepted", KEYS[0])
+    await heal(sites, lying)
+    old = dict(lying)
+    del sites[1].store["web1"]
+    await heal(sites, lying)
+    assert [site.journal.counts()["deleted"] for site in sites] == [0, 0, 0]
+    sites[1].carrier._writer.begin()
+    await heal(sites, lying)
+    return old
+
+
+def test_a_new_journal_takes_nothing_out_of_an_old_store(sites, tmp_path):
+    """Nobody is there, and the store shows what was once so: a key that was deleted since is not accepted by that."""
+    lying = {}
+
+    async def story():
+        old = await deleted(sites, lying)
+        lose(sites[2], sites[0], tmp_path / "new.db")
+        lying.clear()
+        lying.update(old)
+        await sites[2].meet(lying)
+        sites[2].work()
+        assert (sites[2].journal.records(), sites[2].store) == ({}, {})
+        await heal(sites, lying)
+        assert [decided(site) for site in sites] == [{}, {}, {}]
+
+    asyncio.run(story())
+
+
+def test_a_new_journal_takes_nothing_that_is_no_more(sites, tmp_path):
+    """A key's record still lies in the log of who has accepted it, its tombstone nowhere: it is not revived."""
+    lying = {}
+
+    async def story():
+        await deleted(sites, lying)
+        lose(sites[2], sites[0], tmp_path / "new.db")
+        await heal(sites, lying)
+        assert [decided(site) for site in sites] == [{}, {}, {}]
+        assert sites[2].store == {}
 
     asyncio.run(story())
 
