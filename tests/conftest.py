@@ -14,6 +14,7 @@ pytest_plugins = [
     "tests.support.relays",
     "tests.support.etcd",
     "tests.support.postgresql",
+    "tests.support.stores",
     "tests.support.docker",
     "tests.support.podman",
     "tests.support.rootless",

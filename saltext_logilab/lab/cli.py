@@ -83,6 +83,9 @@ def _add_up(up: argparse.ArgumentParser) -> None:
     up.add_argument("--type", choices=plan.KINDS, help="how minions use several masters (hot-hot)")
     up.add_argument("--user", help="who the masters run as (you)")
     up.add_argument("--network", metavar="127.x.y", help="the masters' addresses (a free one by chance)")
+    up.add_argument(
+        "--store", metavar="KIND=WHERE", help="what the masters share: etcd=HOST:PORT or postgresql=DSN (none)"
+    )
     up.add_argument("--timeout", metavar="SECONDS", type=float, default=120, help="how long to wait (120)")
     up.add_argument("--json", action="store_true", help="for a program")
 
@@ -96,6 +99,7 @@ def _up(given: argparse.Namespace, lab: Lab, line: show.Line) -> int:
         kind=given.type,
         user=given.user,
         network=plan.parse_network(given.network) if given.network else None,
+        master_options=plan.parse_store(given.store) if given.store else {},
     )
     changed = lab.up(wish, given.timeout)
     line.clear()

@@ -168,6 +168,19 @@ def check_version(version: str) -> str:
     return version
 
 
+def parse_store(text: str) -> dict[str, Any]:
+    """
+    Read ``etcd=HOST:PORT`` or ``postgresql=DSN``, the store that the masters share, as options of masters.
+
+    :raises ConfigurationError: it is neither.
+    """
+    kind, equals, place = text.partition("=")
+    if kind not in ("etcd", "postgresql") or not equals or not place:
+        raise ConfigurationError(f"--store {text}: etcd=HOST:PORT or postgresql=DSN")
+    store = {"etcd": {"endpoints": [place]}} if kind == "etcd" else {"postgresql": {"dsn": place}}
+    return {"logilab": {"masters": {"store": store}}}
+
+
 def parse_network(text: str) -> str:
     """Read ``127.x.y``, the first three bytes of a loopback network; :raises ConfigurationError: it is none."""
     match = _NETWORK.fullmatch(text)

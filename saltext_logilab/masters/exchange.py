@@ -30,7 +30,7 @@ from saltext_logilab.masters.journal import Journal
 from saltext_logilab.masters.kinds import verify
 from saltext_logilab.masters.link import MESSAGE_LIMIT, Link
 from saltext_logilab.masters.patience import within
-from saltext_logilab.masters.records import ORIGIN_SIZE, Signed, covers, join, member_id
+from saltext_logilab.masters.records import Signed, covers, join, member_id, vector
 
 HEARTBEAT = 10.0
 SILENCE = 3 * HEARTBEAT
@@ -212,7 +212,7 @@ class Exchange:
 
     def _on_have(self, fields: list[Any]) -> None:
         number, frontier, digest, members = fields
-        theirs = _vector(frontier)
+        theirs = vector(frontier)
         if not isinstance(number, bytes) or not isinstance(digest, bytes) or type(members) is not int:
             raise WireError("what a member says that it has is malformed")
         if not self.is_full:
@@ -259,7 +259,7 @@ class Exchange:
             return
         received, about_members = self._verified(pairs)
         whole = through is not None and number == self.journal.number
-        told = _vector(through) if through is not None else {}
+        told = vector(through) if through is not None else {}
         reached = told if whole else {}
         changed = self.journal.merge([*about_members, *received], reached, repair=self.differs)
         self._cursor = join(self._cursor, reached)
@@ -346,15 +346,3 @@ class Exchange:
         waiting = self._asked.get(number)
         if waiting and not waiting.done():
             waiting.set_result((bool(done), told))
-
-
-def _vector(value: Any) -> dict[bytes, int]:
-    for origin, counter in value.items():
-        if (
-            not isinstance(origin, bytes)
-            or len(origin) != ORIGIN_SIZE
-            or type(counter) is not int
-            or not 0 <= counter < 2**63
-        ):
-            raise WireError("a frontier is malformed")
-    return dict(value)

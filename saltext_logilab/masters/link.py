@@ -32,8 +32,8 @@ from cryptography.x509.oid import NameOID
 
 from saltext_logilab.errors import UnavailableError, WireError
 from saltext_logilab.identity import Identity, fingerprint
+from saltext_logilab.masters.addresses import Address
 from saltext_logilab.masters.patience import within
-from saltext_logilab.masters.settings import Address
 
 log = logging.getLogger(__name__)
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from saltext_logilab.errors import RefusedError, UnavailableError
 from saltext_logilab.masters import archive, control, health
+from saltext_logilab.masters.carriers import Carriers, opener
 from saltext_logilab.masters.data.keeper import Cache, Keeper
 from saltext_logilab.masters.data.ledger import FILE, open_ledger
 from saltext_logilab.masters.data.sharing import Sharing
@@ -35,6 +36,9 @@ from saltext_logilab.masters.reconcile import decided
 from saltext_logilab.masters.records import MEMBER_SIZE
 from saltext_logilab.masters.rounds import Rounds
 from saltext_logilab.masters.settings import MastersSettings
+from saltext_logilab.masters.stores import carrier as stores
+from saltext_logilab.masters.stores.carrier import StoreCarrier
+from saltext_logilab.masters.stores.settings import StoreSettings
 from saltext_logilab.masters.surroundings import KeyStore, Surroundings
 
 log = logging.getLogger(__name__)
@@ -90,7 +94,9 @@ class Member:
         self._watch = Watch(
             settings.name, settings.folder, settings.hold, file_desk, self._peers, surroundings.tell, self._news.set
         )
-        self._rounds = Rounds(journal, store, surroundings, self._peers, self._news.set)
+        self._store_carrier = self._carry(settings.store)
+        self._carriers = Carriers([self._peers, *([self._store_carrier] if self._store_carrier else [])])
+        self._rounds = Rounds(journal, store, surroundings, self._carriers, self._news.set)
         self._sharing = self._share(surroundings.data, settings.data)
         if self._sharing:
             self._about["data"] = " ".join(settings.data)
@@ -126,7 +132,7 @@ class Member:
         """
         self._know_master_key()
         work: asyncio.Future[Any] = asyncio.gather(
-            self._peers.run(),
+            self._carriers.run(),
             self._begin_rounds(),
             *([self._sharing.run()] if self._sharing else ()),
             *([forever(self._watch.run, self._mute)] if self._watch.is_due else ()),
@@ -150,7 +156,7 @@ class Member:
             await asyncio.to_thread(finish, self._folder)  # a pull that was cut off while it exchanged roots
         except UnavailableError as err:
             self._rounds.errors["pull"] = str(err)
-        await self._peers.first_contact()  # a journal that was set back learns so before it makes records
+        await self._carriers.first_contact()  # a journal that was set back learns so before it makes records
         self.membership.keep_address()
         await self._rounds.run()
 
@@ -165,6 +171,12 @@ class Member:
         keeper = Keeper(ledger, cache, kinds, self._rounds, self._journal.origin[:MEMBER_SIZE])
         return Sharing(keeper, self._peers, self._news.set)
 
+    def _carry(self, store: StoreSettings | None) -> StoreCarrier | None:
+        if store is None:
+            return None
+        hooks = stores.Hooks(self._arrived, self._news.set, self._peers.heard_elsewhere)
+        return StoreCarrier(self._journal, self._about, hooks, opener(store))
+
     def _know_master_key(self) -> None:
         try:
             self._about["master_key"] = self._surroundings.master_key()
@@ -175,6 +187,7 @@ class Member:
 
     def _arrived(self, subjects: set[str]) -> None:
         self._follow_group()
+        self._carriers.send()  # what has come over one carrier goes out over the others
         self._rounds.arrived({one for one in subjects if not one.startswith("SHA256:")})
 
     def _group_changed(self) -> None:
@@ -183,7 +196,7 @@ class Member:
 
     def _follow_group(self) -> None:
         """Follow what the records say of the members: links, and what an eviction entails."""
-        self._peers.refresh()
+        self._carriers.refresh()
         archive.keep(self._journal)
         gone = self._evicted()
         if gone - self._gone:
@@ -328,5 +341,6 @@ class Member:
             "held": len(self._rounds.caution.absent | self._rounds.caution.unknown),
             "master_key": self._about.get("master_key", ""),
             "pull": self._puller.shown(),
+            "store": self._store_carrier.facts() if self._store_carrier else None,
             "peers": {state.member.fingerprint: state.facts(self._journal) for state in self._peers.states.values()},
         }

@@ -14,6 +14,7 @@ from typing import Any
 from saltext_logilab.errors import RefusedError, UnavailableError, WireError
 from saltext_logilab.identity import fingerprint
 from saltext_logilab.masters import adoption, group, invites
+from saltext_logilab.masters.addresses import parse_address
 from saltext_logilab.masters.group import Facts, Member, Proposal
 from saltext_logilab.masters.invites import Invite
 from saltext_logilab.masters.journal import FRESH, Journal
@@ -21,7 +22,7 @@ from saltext_logilab.masters.kinds import chain
 from saltext_logilab.masters.link import INVITED, Doors, Link
 from saltext_logilab.masters.reconcile import Change
 from saltext_logilab.masters.records import MEMBER_SIZE, Record, State, member_id
-from saltext_logilab.masters.settings import MastersSettings, parse_address
+from saltext_logilab.masters.settings import MastersSettings
 
 INVITE_TIME = 3600
 LAST_CHANGES = 20

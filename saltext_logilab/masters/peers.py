@@ -13,19 +13,21 @@ from typing import Any
 
 from saltext_logilab.errors import UnavailableError
 from saltext_logilab.identity import fingerprint
+from saltext_logilab.masters.addresses import parse_address
 from saltext_logilab.masters.exchange import ANSWER_TIME, Answer, Exchange
 from saltext_logilab.masters.group import Member
 from saltext_logilab.masters.guard import forever, sentence
 from saltext_logilab.masters.journal import Journal
 from saltext_logilab.masters.link import Doors, Link, Serve
 from saltext_logilab.masters.patience import within
-from saltext_logilab.masters.records import member_id
-from saltext_logilab.masters.settings import MastersSettings, parse_address
+from saltext_logilab.masters.records import Vector, member_id
+from saltext_logilab.masters.settings import MastersSettings
 
 log = logging.getLogger(__name__)
 
 FIRST_CONTACT = 3.0
 BACKOFF = (0.25, 1.0)
+ELSEWHERE, RARELY = 150.0, 10  # who was heard over another carrier so lately is dialled so much more rarely
 FAREWELL = 1.0  # seconds in which a link to a member that is gone tells it so
 
 
@@ -35,7 +37,8 @@ class PeerState:
     What is known of a peer.
 
     ``since`` is when its state (connected or not) began, ``heard`` when it last spoke, both as Unix time. ``tried`` is
-    set once it has been heard or could not be reached, ``alone`` while there is no link with it.
+    set once it has been heard or could not be reached, ``alone`` while there is no link with it. ``elsewhere`` is when
+    it was last heard otherwise than over a link.
     """
 
     member: Member
@@ -47,6 +50,7 @@ class PeerState:
     acknowledged: dict[bytes, int] | None = None
     lagging: float = 0.0
     heard: float = 0.0
+    elsewhere: float = 0.0
     alone: asyncio.Event = field(default_factory=asyncio.Event)
     dialling: asyncio.Task[None] | None = None
 
@@ -89,7 +93,8 @@ class PeerState:
             "state": self.member.state,
             "connected": bool(self.links),
             "since": self.since,
-            "heard": self.heard,
+            "heard": max(self.heard, self.elsewhere),
+            "elsewhere": self.elsewhere,
             "behind": behind,
             "lagging": self.lagging,
             "differs": any(link.differs for link in self.links),
@@ -205,6 +210,16 @@ class Peers:
             for link in state.links:
                 link.introduce()
 
+    def heard_elsewhere(self, short: bytes, frontier: Vector, about: dict[str, str]) -> None:
+        """Take note of what a member says of itself over another carrier."""
+        state = self.states.get(short)
+        if state is None:
+            return
+        state.elsewhere = time.time()
+        if not state.links:
+            state.acknowledged, state.about = dict(frontier), about
+        self._hooks.news()
+
     def names(self) -> dict[str, bytes]:
         """Return the short names of the active members by name."""
         return {state.member.name: short for short, state in self.states.items() if state.member.is_active}
@@ -270,7 +285,8 @@ class Peers:
                 self._lost(state, sentence(err))
             state.tried.set()
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, no secret
-            pause = min(pause * 2, BACKOFF[1])
+            is_heard = time.time() - state.elsewhere < ELSEWHERE
+            pause = min(pause * 2, BACKOFF[1] * (RARELY if is_heard else 1))
 
     async def _serve(self, link: Link) -> None:
         member = self._journal.group().members[member_id(link.public)]

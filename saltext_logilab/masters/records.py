@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
 from hashlib import sha256
+from typing import Any
 
 import msgpack
 
@@ -138,6 +139,16 @@ def join(*vectors: Vector) -> dict[bytes, int]:
 def covers(vector: Vector, other: Vector) -> bool:
     """Say whether everything that ``other`` knows is known to ``vector``."""
     return all(vector.get(origin, 0) >= counter for origin, counter in other.items())
+
+
+def vector(value: Any) -> dict[bytes, int]:
+    """Return ``value``, which came from outside, as a version vector; :raises WireError: it is none."""
+    if not isinstance(value, dict) or not all(
+        isinstance(origin, bytes) and len(origin) == ORIGIN_SIZE and type(counter) is int and 0 <= counter < 2**63
+        for origin, counter in value.items()
+    ):
+        raise WireError("a frontier is malformed")
+    return dict(value)
 
 
 def sign(record: Record, identity: Identity) -> Signed:

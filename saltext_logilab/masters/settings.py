@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,29 +10,19 @@ from typing import Any
 
 from saltext_logilab import settings
 from saltext_logilab.errors import ConfigurationError
+from saltext_logilab.masters.addresses import Address, parse_address
 from saltext_logilab.masters.data.versions import GRAINS, KINDS, MINE
 from saltext_logilab.masters.files import options
 from saltext_logilab.masters.files.options import HoldOptions, PullOptions
+from saltext_logilab.masters.stores import settings as stores
+from saltext_logilab.masters.stores.settings import StoreSettings
 
 AREA = "masters"
 IDENTITY = "identity.pem"
 SILENCE_DAYS = 7
 _EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - nothing is bound by this
 DATA = (MINE, GRAINS)
-_LABEL = r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
-_HOST = re.compile(rf"(?=.{{1,253}}$){_LABEL}(\.{_LABEL})*")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-
-
-@dataclass(frozen=True)
-class Address:
-    """A host (name or IP address) and a TCP port; written ``HOST:PORT`` or ``[IPv6]:PORT``."""
-
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
 @dataclass(frozen=True)
@@ -44,6 +33,7 @@ class MastersSettings:
     ``address`` is how the other members reach it, where that is not what it listens at. ``silence_days``: a member that
     was not heard for so long is named in the status. ``keeps_jobs``: its jobs are kept in a database. ``data``: the
     kinds of minion data that it shares. ``pull`` and ``hold``: what may be pulled, and when this member is held.
+    ``store``: what carries records besides the links.
     """
 
     name: str
@@ -55,6 +45,7 @@ class MastersSettings:
     data: tuple[str, ...] = DATA
     pull: PullOptions = field(default_factory=PullOptions)
     hold: HoldOptions = field(default_factory=HoldOptions)
+    store: StoreSettings | None = None
 
     @property
     def reached(self) -> str:
@@ -87,6 +78,7 @@ def read(opts: Mapping[str, Any]) -> MastersSettings:
     jobs = section.sub("jobs").take("dsn", str, "")  # of the job cache, which reads the rest by itself
     data = section.take("data", list, list(DATA))
     pull, hold = options.read_pull(section.sub("pull")), options.read_hold(section.sub("hold"))
+    store = stores.read(section.sub("store"))
     section.done()
     if any(kind not in KINDS for kind in data):
         raise ConfigurationError(f"{section.path}:data must be a list of {', '.join(KINDS)}, not {data!r}")
@@ -100,32 +92,4 @@ def read(opts: Mapping[str, Any]) -> MastersSettings:
             " reach it"
         )
     folder = settings.state_dir(opts, AREA)
-    return MastersSettings(name, listen, folder, silence, address, bool(jobs), tuple(data), pull, hold)
-
-
-def parse_address(path: str, text: str) -> Address:
-    """
-    Read ``HOST:PORT``.
-
-    :param path: what the address is; stands in the error.
-    :raises ConfigurationError: it is none.
-    """
-    host, _, port = text.rpartition(":")
-    bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
-    if (
-        not port.isascii()
-        or not port.isdigit()
-        or len(port) > 5
-        or not 0 < int(port) < 65536
-        or not _is_host(host, bare)
-    ):
-        examples = "192.0.2.1:4507 or [2001:db8::1]:4507"
-        raise ConfigurationError(f"{path} must be HOST:PORT, such as {examples}, not {text!r}")
-    return Address(bare, int(port))
-
-
-def _is_host(host: str, bare: str) -> bool:
-    try:
-        return ipaddress.ip_address(bare).version == (4 if host == bare else 6)
-    except ValueError:
-        return host == bare and _HOST.fullmatch(bare) is not None
+    return MastersSettings(name, listen, folder, silence, address, bool(jobs), tuple(data), pull, hold, store)

@@ -65,6 +65,19 @@ class Shelf(Notebook):
         """Return up to which counter of each origin this journal knows all that is not superseded."""
         return dict(self._db.execute("SELECT origin, counter FROM frontier"))
 
+    def dots(self) -> Iterator[tuple[bytes, int]]:
+        """Yield the names of all records."""
+        yield from self._db.execute("SELECT origin, counter FROM records").fetchall()
+
+    def origins(self) -> set[bytes]:
+        """Return the origins of all records."""
+        return {origin for (origin,) in self._db.execute("SELECT DISTINCT origin FROM records")}
+
+    def count_within(self, origin: bytes, counter: int) -> int:
+        """Return the number of records of ``origin`` up to ``counter``."""
+        query = "SELECT COUNT(*) FROM records WHERE origin = ? AND counter <= ?"
+        return int(self._db.execute(query, (origin, counter)).fetchone()[0])
+
     def count_beyond(self, frontier: Vector) -> int:
         """Return the number of records that ``frontier`` does not cover."""
         origins = self._db.execute("SELECT DISTINCT origin FROM records").fetchall()

@@ -18,6 +18,7 @@ from saltext_logilab.masters.jobs.spool import FILE, Spool, Standing
 from saltext_logilab.masters.journal import Journal
 from saltext_logilab.masters.records import member_id
 from saltext_logilab.masters.settings import MastersSettings
+from saltext_logilab.masters.stores.duty import SILENCE
 
 STALE = 30.0
 LAG = 10.0
@@ -86,6 +87,7 @@ class _Told:
         problems = [
             *self._own_problems(),
             *self._job_problems(),
+            *self._store_problems(),
             *self._group_problems(),
             *self._proposals(),
             *self._peer_problems(members),
@@ -103,6 +105,7 @@ class _Told:
             "held": self._seen.get("held", 0),
             **self._jobs(),
             **({"pull": self._seen["pull"]} if self._seen.get("pull") else {}),
+            **self._store(),
             "conflicts": sum(one.kind == "conflict" for one in self._all_reports()),
             "members": {
                 self._unique(one, members): one
@@ -138,6 +141,8 @@ class _Told:
             "differs": bool(seen.get("differs")),
             "refused": seen.get("refused", 0),
             "error": seen.get("error", ""),
+            "by_store": self._running and self._now - seen.get("elsewhere", 0.0) < SILENCE,
+            "data": str(about.get("data", "")),
             **{key: str(about.get(key, "")) for key in _ABOUT},
         }
 
@@ -186,6 +191,42 @@ class _Told:
             span = _span(self._now - one.oldest)
             yield f"{one.waiting} entries wait for the database of jobs, for {span}: does the engine logilab_jobs run?"
 
+    def _store(self) -> dict[str, Any]:
+        """
+        Return how the store is, if there is one.
+
+        ``lag`` is for how many seconds something waits to be written; ``refilled`` how long ago it did not hold what
+        this master had written, and was filled again, None when that was not so in the last hour.
+        """
+        one = self._seen.get("store")
+        if not one or not one["place"]:  # in no group there is nothing to carry
+            return {}
+        return {
+            "store": {
+                "place": one["place"],
+                "connected": one["connected"] and self._running,
+                "for": round(self._now - one["since"], 1),
+                "waiting": one["waiting"],
+                "lag": round(self._now - one["lagging"], 1) if one["lagging"] else 0.0,
+                "error": one["error"],
+                "refilled": round(self._now - one["set_back"], 1) if one["set_back"] else None,
+            }
+        }
+
+    def _store_problems(self) -> Iterator[str]:
+        one, own = self._store().get("store"), self._seen.get("store")
+        if not one or not own or not self._running:
+            return
+        if not one["connected"]:
+            reason = f": {one['error']}" if one["error"] else ""
+            waiting = f", {one['waiting']} changes wait" if one["waiting"] else ""
+            yield f"the store ({one['place']}) is away for {_span(one['for'])}{waiting}{reason}"
+        elif one["lag"] > LAG:
+            yield f"{one['waiting']} changes wait for the store ({one['place']}) for {_span(one['lag'])}"
+        yield from own["troubles"]
+        for name in own["differs"]:
+            yield f"{name} has other records than this master, as it says in the store"
+
     def _group_problems(self) -> Iterator[str]:
         me = self._group.members.get(self._own)
         if me is None and self._running:
@@ -229,7 +270,13 @@ class _Told:
 
     def _link_problems(self, name: str, one: Mapping[str, Any]) -> Iterator[str]:
         own_key = self._seen.get("master_key")
-        if not one["connected"]:
+        if not one["connected"] and one["by_store"]:
+            if set(one["data"].split()) & set(self._settings.data):
+                reason = f" ({one['error']})" if one["error"] else ""
+                yield f"{name} is reached over the store only{reason}: minion data, jobs and files do not go that way"
+            elif one["behind"] and one["lagging"] > LAG:
+                yield f"{name} has not acknowledged {one['behind']} changes of this master"
+        elif not one["connected"]:
             reason = f": {one['error']}" if one["error"] else ""
             yield f"{name} has not been connected for {_span(one['for'])}{reason}"
         elif one["behind"] and one["lagging"] > LAG:
@@ -255,6 +302,12 @@ def table(name: str, found: Mapping[str, Any]) -> str:
         counts = [f"{count} {state}" for state, count in found["records"].items()]
         lines += ["", f"records: {', '.join(counts)}; conflicts: {found['conflicts']}; held: {found['held']}"]
     lines += [_pull(found["pull"])] if "pull" in found else []
+    if "store" in found:
+        one = found["store"]
+        link = f"{'up' if one['connected'] else 'AWAY'} for {_span(one['for'])}"
+        lines += [f"store: {one['place']}, {link}; changes that wait for it: {one['waiting']}"]
+        if one["refilled"] is not None:
+            lines += [f"it was found emptied, set back or changed, and filled again, {_span(one['refilled'])} ago"]
     if "jobs" in found:
         lines += [f"jobs that wait for the database: {found['jobs']['waiting']}"]
     lines += [f"PROBLEM: {sentence}" for sentence in found["problems"]] or ["All masters agree."]
@@ -267,6 +320,7 @@ def _row(name: str, one: Mapping[str, Any], found: Mapping[str, Any]) -> list[st
     if one["state"] in ("left", "evicted"):
         return [name, one["address"], one["state"], *[""] * 5]
     link = f"{'up' if one['connected'] else 'DOWN'} for {_span(one['for'])}"
+    link = f"by the store, {link}" if one["by_store"] and not one["connected"] else link
     link = link if one["state"] == "active" else f"{one['state']}, {link}"
     heard = "never" if one["heard"] is None else f"{_span(one['heard'])} ago"
     behind = "?" if one["behind"] is None else str(one["behind"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 from dataclasses import dataclass
+from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -52,3 +53,22 @@ class Authority:
         signed = self._sign(_name(host), key, x509.BasicConstraints(ca=False, path_length=None), names)
         private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         return Pair(signed.public_bytes(Encoding.PEM).decode(), private.decode())
+
+
+@dataclass(frozen=True)
+class Files:
+    """The files of an authority's certificate, and of one for this machine with its key."""
+
+    ca: Path
+    certificate: Path
+    key: Path
+
+
+def place(authority: Authority, folder: Path, host: str = "localhost") -> Files:
+    """Write a new certificate for ``host``, its key and the authority's own into ``folder``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    files, pair = Files(folder / "ca.pem", folder / "own.pem", folder / "own.key"), authority.pair(host)
+    for path, text in ((files.ca, authority.certificate), (files.certificate, pair.certificate), (files.key, pair.key)):
+        path.touch(mode=0o600)
+        path.write_text(text)
+    return files

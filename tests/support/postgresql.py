@@ -11,12 +11,15 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.certificates import Authority, place
 from tests.support.processes import Daemon, MissingProgram, free_port, program, run
 from tests.support.roots import new_root
 from tests.support.sessions import remove_tree
 
 PACKAGE = "postgresql"
 USER = "postgres"
+PASSWORD = "not in the open"
+HBA = "local all all trust\nhostssl all all 127.0.0.1/32 scram-sha-256\n"
 SETTINGS = (
     "listen_addresses=127.0.0.1",
     "fsync=off",  # a killed process loses nothing by it, only a killed machine does
@@ -35,17 +38,21 @@ class PostgresqlServer:
     """
     One PostgreSQL server as user ``postgres``, on 127.0.0.1 and on a Unix socket in :attr:`root`.
 
-    Everybody may connect as ``postgres``; its data outlive :meth:`kill`.
+    Everybody may connect as ``postgres``; with an ``authority`` over TCP only by TLS and with :data:`PASSWORD`. Its
+    data outlive :meth:`kill`.
     """
 
-    def __init__(self, root: Path) -> None:
-        self.host = "127.0.0.1"
+    def __init__(self, root: Path, authority: Authority | None = None) -> None:
+        self.host = "localhost" if authority else "127.0.0.1"
         self.port = free_port()
         self.root = root
-        self._data = root / "data"
-        settings = (*SETTINGS, f"port={self.port}", f"unix_socket_directories={root}")
+        self.data = root / "data"
+        self.tls = place(authority, root / "tls") if authority else None
+        proven = ("ssl=on", f"ssl_cert_file={self.tls.certificate}", f"ssl_key_file={self.tls.key}",
+                  f"hba_file={root / 'hba'}") if self.tls else ()  # fmt: skip
+        settings = (*SETTINGS, *proven, f"port={self.port}", f"unix_socket_directories={root}")
         options = [word for setting in settings for word in ("-c", setting)]
-        self._daemon = Daemon("postgres", [binary("postgres"), "-D", self._data, *options], root, user=USER)
+        self._daemon = Daemon("postgres", [binary("postgres"), "-D", self.data, *options], root, user=USER)
 
     @property
     def dsn(self) -> str:
@@ -68,8 +75,22 @@ class PostgresqlServer:
             account = pwd.getpwnam(USER)
         except KeyError as err:
             raise MissingProgram(f"there is no user {USER}: apt-get install {PACKAGE}") from err
-        shutil.chown(self.root, account.pw_uid, account.pw_gid)
-        make = (binary("initdb"), "-D", self._data, "--auth=trust", "--no-sync", "--locale=C.UTF-8", "-U", USER)
+        (self.root / "hba").write_text(HBA)
+        (self.root / "password").write_text(PASSWORD)
+        for path in (self.root, *self.root.rglob("*")):
+            shutil.chown(path, account.pw_uid, account.pw_gid)
+        make = (
+            binary("initdb"),
+            "-D",
+            self.data,
+            "--pwfile",
+            self.root / "password",
+            "--auth=trust",
+            "--no-sync",
+            "--locale=C.UTF-8",
+            "-U",
+            USER,
+        )
         run(*make, user=account.pw_uid, group=account.pw_gid, extra_groups=[], cwd=self.root)
 
     def start(self) -> None:
@@ -80,6 +101,10 @@ class PostgresqlServer:
         """Whether it takes connections."""
         ask = [binary("pg_isready"), "-q", "-h", self.host, "-p", str(self.port)]
         return subprocess.run(ask, check=False).returncode == 0
+
+    def halt(self) -> None:
+        """Stop it; its data stay."""
+        self._daemon.stop(signal.SIGINT)
 
     def kill(self) -> None:
         """Kill the postmaster and all its processes with SIGKILL."""

@@ -20,7 +20,9 @@ from saltext_logilab.lab.plan import Wish
 from tests.support.distribution import ROOT, Distributions
 from tests.support.docker import DockerHost
 from tests.support.documents import blocks
+from tests.support.etcd import EtcdServer
 from tests.support.labs import accept_all
+from tests.support.postgresql import PostgresqlServer
 from tests.support.waiting import wait_until
 
 
@@ -36,6 +38,7 @@ class Places:
         made = (
             self.sources, self.installed, self.python, self.wheel, self.configuration, self.specification, self.docker,
             self.docker_netns, self.docker_lab, self.docker_targets, self.hypervisor, self.fleet, self.guest_lab,
+            self.etcd, self.postgresql,
         )  # fmt: skip
         return {one.__name__: one for one in made}
 
@@ -110,6 +113,16 @@ class Places:
             (place / "targets.sls").write_text("resources: {docker: {match: {label: target=yes}}}\n")
             lab.run("paris", "salt", "web1", "saltutil.refresh_pillar", "wait=True")
         return str(lab.folder)
+
+    def etcd(self) -> str:
+        """The address of a private etcd."""
+        server: EtcdServer = self._fixture("etcd_server")
+        return f"{server.host}:{server.port}"
+
+    def postgresql(self) -> str:
+        """The connection string of a private PostgreSQL."""
+        server: PostgresqlServer = self._fixture("postgresql_server")
+        return server.dsn
 
     def hypervisor(self) -> str:
         """A folder with the configuration of a minion with libvirt's test driver."""

@@ -39,6 +39,16 @@ TABLE = (
         "no Salt of the system's own is touched: that the command exists; the page goes on with it in a lab",
     ),
     Substitution(
+        r"(salt-lab up .* --store etcd=)127\.0\.0\.1:2379",
+        r"\1{etcd}",
+        "a private etcd, on a port that was free",
+    ),
+    Substitution(
+        r"(salt-lab up .* --store )\"postgresql=.*\"",
+        r"\1'postgresql={postgresql}'",
+        "a private PostgreSQL",
+    ),
+    Substitution(
         r"salt-formula generate formulas pillar\.example",
         "cp -r {sources}/formulas {sources}/pillar.example . && salt-formula generate formulas pillar.example",
         "in a copy: a test must not write into the checkout",

@@ -159,3 +159,22 @@ def test_impossible_numbers_of_fake_minions(text: str) -> None:
     """A number that no lab bears is refused."""
     with pytest.raises(ConfigurationError, match="--fake"):
         plan.parse_fake(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "store"),
+    [
+        ("etcd=127.0.0.1:2379", {"etcd": {"endpoints": ["127.0.0.1:2379"]}}),
+        ("postgresql=host=127.0.0.1 dbname=salt", {"postgresql": {"dsn": "host=127.0.0.1 dbname=salt"}}),
+    ],
+)
+def test_a_store_becomes_an_option_of_the_masters(text, store):
+    """What stands behind the first ``=`` may hold more of them."""
+    assert plan.parse_store(text) == {"logilab": {"masters": {"store": store}}}
+
+
+@pytest.mark.parametrize("text", ["etcd", "etcd=", "redis=127.0.0.1:6379", "=x", ""])
+def test_what_is_no_store_is_refused(text):
+    """The error names both kinds."""
+    with pytest.raises(ConfigurationError, match="etcd=HOST:PORT or postgresql=DSN"):
+        plan.parse_store(text)

@@ -100,3 +100,74 @@ def test_state_dir_must_be_absolute():
     """A relative path would depend on where the master was started."""
     with pytest.raises(ConfigurationError, match="absolute"):
         settings.read(opts(GOOD, state_dir="state"))
+
+
+ETCD = {"endpoints": ["etcd1.example:2379", "[2001:db8::1]:2379"], "ca": "/etc/salt/etcd/ca.pem"}
+DSN = "host=db.example dbname=salt user=salt sslmode=verify-full"
+
+
+def with_store(store):
+    """A configuration with a store."""
+    return opts({**GOOD, "store": store})
+
+
+def test_a_store_is_read():
+    """etcd with all that belongs to it; PostgreSQL; none."""
+    etcd = settings.read(
+        with_store({"etcd": {**ETCD, "certificate": "/a", "key": "/b", "user": "salt", "password_file": "/c"}})
+    ).store
+    assert [str(one) for one in etcd.endpoints] == ["etcd1.example:2379", "[2001:db8::1]:2379"]
+    assert (str(etcd.tls.ca), str(etcd.tls.key), etcd.user) == ("/etc/salt/etcd/ca.pem", "/b", "salt")
+    assert settings.read(with_store({"postgresql": {"dsn": DSN}})).store.dsn == DSN
+    assert settings.read(opts(GOOD)).store is None
+
+
+@pytest.mark.parametrize(
+    "store",
+    [
+        {"etcd": {"endpoints": ["127.0.0.1:2379", "localhost:2379", "[::1]:2379"]}},
+        {"postgresql": {"dsn": "dbname=salt"}},
+        {"postgresql": {"dsn": "host=/run/postgresql dbname=salt"}},
+        {"postgresql": {"dsn": "host=127.0.0.1 dbname=salt"}},
+        {"postgresql": {"dsn": "postgresql://salt@localhost:5432/salt"}},
+    ],
+    ids=str,
+)
+def test_a_store_on_this_machine_needs_no_tls(store):
+    """Nothing leaves the machine."""
+    assert settings.read(with_store(store)).store
+
+
+WRONG_STORES = [
+    ({"redis": {}}, "store:redis is not a known setting"),
+    ({"etcd": ETCD, "postgresql": {"dsn": DSN}}, "a group has one store"),
+    ({"etcd": {}}, "store:etcd:endpoints is missing"),
+    ({"etcd": {"endpoints": []}}, "endpoints must be a list of HOST:PORT"),
+    ({"etcd": {"endpoints": "etcd1:2379"}}, "endpoints must be a list"),
+    ({"etcd": {"endpoints": ["etcd1"], "ca": "/ca"}}, "endpoints must be HOST:PORT"),
+    ({"etcd": {"endpoints": ["etcd1:2379"]}}, "etcd:ca is missing"),
+    ({"etcd": {"endpoints": ["127.0.0.1:2379", "etcd1:2379"]}}, "etcd:ca is missing"),
+    ({"etcd": {**ETCD, "ca": "ca.pem"}}, "ca must be an absolute path"),
+    ({"etcd": {**ETCD, "key": "/key"}}, "certificate, key and ca belong together"),
+    ({"etcd": {**ETCD, "user": "salt"}}, "user and password_file belong together"),
+    ({"etcd": {**ETCD, "prefix": "a b"}}, "prefix must be"),
+    ({"etcd": {**ETCD, "pasword_file": "/x"}}, "did you mean 'password_file'"),
+    ({"postgresql": {}}, "store:postgresql:dsn is missing"),
+    ({"postgresql": {"dsn": f"{DSN} password=secret"}}, "dsn holds a password"),
+    ({"postgresql": {"dsn": "postgresql://salt:secret@db.example/salt?sslmode=verify-full"}}, "dsn holds a password"),
+    ({"postgresql": {"dsn": "host=db.example dbname=salt"}}, "sslmode=verify-full"),
+    ({"postgresql": {"dsn": "host=db.example dbname=salt sslmode=require"}}, "sslmode=verify-full"),
+    ({"postgresql": {"dsn": "host=localhost hostaddr=192.0.2.7 dbname=salt"}}, "sslmode=verify-full"),
+    ({"postgresql": {"dsn": "postgresql:///salt?host=db.example"}}, "sslmode=verify-full"),
+    ({"postgresql": {"dsn": "host=localhost,db.example dbname=salt"}}, "sslmode=verify-full"),
+    ({"postgresql": {"dsn": "postgresql://salt@db.example/salt"}}, "sslmode=verify-full"),
+    ([], "logilab:masters:store must be a mapping"),
+]
+
+
+@pytest.mark.parametrize(("store", "error"), WRONG_STORES, ids=str)
+def test_each_mistake_about_a_store_is_told_with_its_path(store, error):
+    """Secrets neither stand in the configuration nor travel in the clear; and the secret is not in the error."""
+    with pytest.raises(ConfigurationError, match=error) as told:
+        settings.read(with_store(store))
+    assert "secret" not in str(told.value)
