@@ -22,8 +22,10 @@ graphite_rules:
       - {{ carbon.config_dir }}/storage-aggregation.conf:
         - source: salt://{{ tpldir }}/files/storage-aggregation.conf.j2
     - template: jinja
+    {#- Lists, as the order counts, and the filter json sorts mappings. #}
     - context:
-        carbon: {{ carbon | json }}
+        schemas: {{ carbon.schemas.items() | list | json }}
+        aggregations: {{ carbon.aggregations.items() | list | json }}
     - require:
       - pkg: graphite_packages
 

@@ -9,9 +9,11 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
+import salt.loader
 import salt.state
 import yaml
 
@@ -98,6 +100,13 @@ class Renderer:
             return Rendered(
                 sorted(chunks, key=lambda one: one["order"]), [*errors, *extended, *required, *(order or [])]
             )
+
+    def written(self, chunk: Mapping[str, Any]) -> str:
+        """Return the text of the file that the state ``chunk`` writes out of its template."""
+        modules = salt.loader.minion_mods({**self.opts, "grains": dict(DEBIAN), "pillar": {}})
+        target = Path(self.opts["root_dir"]) / "written"
+        modules["cp.get_template"](chunk["source"], str(target), template="jinja", context=chunk["context"])
+        return target.read_text(encoding="utf-8")
 
     def highstate(self, pillar: Mapping[str, Any], grains: Mapping[str, Any]) -> Any:
         """Return Salt's compiler."""

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-import salt.loader
 import yaml
 
 from saltext_logilab.masters import settings
@@ -14,11 +12,7 @@ from tests.support.formulas import DEBIAN, Renderer
 
 def written(render: Renderer, chunk: dict[str, Any]) -> dict[str, Any]:
     """Return the settings in the file that the state ``chunk`` writes."""
-    opts = {**render.opts, "grains": DEBIAN, "pillar": {}}
-    text = salt.loader.minion_mods(opts)["cp.get_template"]
-    target = Path(opts["root_dir"]) / "written"
-    text(chunk["source"], str(target), template="jinja", context=chunk["context"])
-    found: dict[str, Any] = yaml.safe_load(target.read_text(encoding="utf-8"))
+    found: dict[str, Any] = yaml.safe_load(render.written(chunk))
     return found
 
 
