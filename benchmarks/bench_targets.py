@@ -76,8 +76,7 @@ def targets(engine: DockerHost) -> Iterator[Targets]:
     with running_lab(wish) as lab:
         accept_all(lab)
         found = Targets(lab)
-        ids = [f"d{number}" for number in range(CONTAINERS)]
-        found.configure(resources={"docker": {}, "dummy": {"resource_ids": ids}})
+        found.configure(resources={"docker": {}})
         lab.restart("m1")
         wait_until(lambda: len(found.known()) >= CONTAINERS, PATIENCE, "all containers at the master")
         yield found
@@ -109,6 +108,8 @@ def asked(found: Targets, target: str, function: str, *arguments: str) -> tuple[
 
 def jobs(found: Targets, engine: DockerHost) -> Iterator[Row]:
     """``test.ping`` and ``cmd.run`` over all, beside ``dummy`` and beside what runs a command in a container."""
+    ids = [f"d{number}" for number in range(CONTAINERS)]
+    found.configure(resources={"docker": {}, "dummy": {"resource_ids": ids}})
     asked(found, "T@dummy", "test.ping")
     answered, dummy = asked(found, "T@dummy", "test.ping")
     pinged, ping = asked(found, "T@docker", "test.ping")

@@ -81,7 +81,7 @@ class Targets:
 
         def is_known() -> bool:
             found = self.ask("m1", "pillar.raw", kind="glob").get("m1") or {}
-            return all(plain(found.get(key)) == value for key, value in told.items())
+            return isinstance(found, dict) and all(plain(found.get(key)) == value for key, value in told.items())
 
         wait_until(is_known, PATIENCE, f"the pillar {told}")
 
