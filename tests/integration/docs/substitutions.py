@@ -143,12 +143,12 @@ TABLE = (
     ),
     Substitution(
         r"sudo salt (kvm1 (?:libvirt_exec|libvirt_targets)\..*|-C 'T@libvirt.*)",
-        r"salt-lab run --lab {guest_lab} paris salt \1 2>/dev/null",
+        r"salt-lab run --lab {guest_lab} paris salt -t 120 \1 2>/dev/null",
         "the same lab; a loaded machine makes Salt complain beside that it has to ask twice",
     ),
     Substitution(
         r"sudo salt ('web\*' cmd\.run .*)",
-        r"! salt-lab run --lab {guest_lab} paris salt \1 2>/dev/null",
+        r"! salt-lab run --lab {guest_lab} paris salt -t 120 \1 2>/dev/null",
         "the same lab; the command is to do nothing",
     ),
     Substitution(
