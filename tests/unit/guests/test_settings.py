@@ -46,3 +46,27 @@ def test_wrong_settings_are_sentences(told: dict[str, Any], words: str) -> None:
     """A misspelt key or an impossible value names itself."""
     with pytest.raises(ConfigurationError, match=words):
         settings.read({**OPTS, "logilab": {"guests": told}})
+
+
+def test_who_may_come_in_is_read_by_masters() -> None:
+    """Nobody by default; ids and patterns by hypervisor; a minion's file may say so, too."""
+    folder = Path("/etc/salt/pki/logilab/guests")
+    assert settings.read_seeds(OPTS) == (folder, {})
+    said = {**OPTS, "logilab": {"guests": {"seeds": {"accept": {"kvm1": ["web*", "db1"]}}}}}
+    assert settings.read_seeds(said) == (folder, {"kvm1": ("web*", "db1")})
+    assert settings.read(said).uri == settings.URI
+
+
+@pytest.mark.parametrize(
+    ("told", "words"),
+    [
+        ({"acept": {}}, "did you mean 'accept'"),
+        ({"accept": ["web"]}, "accept must be a"),
+        ({"accept": {"kvm1": "web"}}, "accept:kvm1 must be a list of ids or patterns"),
+        ({"accept": {"kvm1": [7]}}, "accept:kvm1 must be a list of ids or patterns"),
+    ],
+)
+def test_wrong_words_about_who_may_come_in(told: dict[str, Any], words: str) -> None:
+    """Each of them is a sentence."""
+    with pytest.raises(ConfigurationError, match=words):
+        settings.read_seeds({**OPTS, "logilab": {"guests": {"seeds": told}}})
