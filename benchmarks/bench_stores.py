@@ -95,7 +95,7 @@ def rest(kind: str, lab: Lab, port: int) -> Iterator[Row]:
     before, sent = [sum(one.cpu_times()[:2]) for one in engines], traffic(engines, port)
     time.sleep(REST)
     shares = [100 * (sum(one.cpu_times()[:2]) - was) / REST for one, was in zip(engines, before, strict=True)]
-    yield Row(f"{kind}: at rest with {KEYS} keys: CPU of the busiest engine", max(shares), "% of a core", bar=0.5)
+    yield Row(f"{kind}: at rest: CPU of the busiest engine", max(shares), "% of a core", bar=0.5)
     grown = (traffic(engines, port) - sent) / len(engines) / (REST / HEARTBEAT)
     yield Row("  an exchange with the store", grown, "bytes", bar=2048)
     siblings = [one.memory_info().rss for one in psutil.Process(engines[1].ppid()).children()]
