@@ -19,7 +19,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.support.leftovers import ROOT
+
 FENCE = re.compile(r"^(?P<fence>`{3,}|:{3,})(?P<language>[^\s`]*)[^\n]*\n(?P<body>.*?)^(?P=fence)[ \t]*$", re.S | re.M)
+KEPT = ("PIP_", "LANG", "LC_", "SSL_", ROOT)  # the last one marks what the tests have started
 COMMENT = re.compile(r"<!--.*?-->", re.S)
 
 
@@ -145,7 +148,7 @@ class Session:
     def environment(self) -> dict[str, str]:
         """Return the environment: a home of its own, the tests' programs first, the caches of the real user."""
         cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-        kept = {key: value for key, value in os.environ.items() if key.startswith(("PIP_", "LANG", "LC_", "SSL_"))}
+        kept = {key: value for key, value in os.environ.items() if key.startswith(KEPT)}
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         own = {
             "XDG_CONFIG_HOME": str(self.home / ".config"),
