@@ -147,9 +147,9 @@ TABLE = (
         "the same lab; a loaded machine makes Salt complain beside that it has to ask twice",
     ),
     Substitution(
-        r"sudo salt ('web\*' cmd\.run .*)",
+        r"sudo salt ('k\*' cmd\.run .*)",
         r"! salt-lab run --lab {guest_lab} paris salt -t 120 \1 2>/dev/null",
-        "the same lab; the command is to do nothing",
+        "the same lab; what is shown is the refusal",
     ),
     Substitution(
         r"sudo salt kvm1 state\.single (libvirt_guest\..*)",
