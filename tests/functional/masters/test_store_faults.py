@@ -157,7 +157,7 @@ def test_a_record_that_was_tampered_with_is_refused(store: Store, tmp_path: Path
         log = head.replace("heads", "logs")
         name = sorted(one for one in store.content() if one.startswith(log))[-1]
         was = store.content()[name]
-        store.put(name, was[:-1] + bytes([was[-1] ^ 1]))
+        await asyncio.to_thread(store.put, name, was[:-1] + bytes([was[-1] ^ 1]))
         nantes.start()
         await until(lambda: "paris in the store are not taken" in problems(nantes), "nantes says so")
         assert set(nantes.accepted()) == {"web1"}
@@ -180,7 +180,7 @@ def test_what_was_changed_under_a_member_that_is_there_is_written_again(store: S
         await both_have((paris, nantes), set())
         for site in (paris, nantes):
             await until(lambda site=site: site.journal.counts()["deleted"] == 0, "all have acknowledged")
-        store.put(name, old)
+        await asyncio.to_thread(store.put, name, old)
         await until(lambda: store.content()[name] != old, "written again")
         assert paris.accepted() == nantes.accepted() == {}
         paris.place("web2", KEYS[1])
@@ -198,7 +198,7 @@ def test_a_head_of_somebody_else_is_no_head(store: Store, tmp_path: Path) -> Non
         name, other = head_of(store, paris), head_of(store, nantes)
         await paris.kill()
         for wrong in (store.content()[other], b"nonsense", b""):
-            store.put(name, wrong)
+            await asyncio.to_thread(store.put, name, wrong)
             await until(lambda: "paris says of itself in the store is not taken" in problems(nantes), "reported")
         assert set(nantes.accepted()) == {"web1"}
         paris.start()
@@ -309,10 +309,10 @@ def test_a_postgresql_that_takes_nothing(own_servers: Callable[[str], Store], tm
     async def story(paris: StoreSite, nantes: StoreSite) -> None:
         paris.place("web1", KEYS[0])
         await both_have((paris, nantes), {"web1"})
-        store.set_for_all("default_transaction_read_only = on")
+        await asyncio.to_thread(store.set_for_all, "default_transaction_read_only = on")
         paris.place("web2", KEYS[1])
         await until(lambda: "read-only transaction" in problems(paris), "paris says so")
-        store.set_for_all("default_transaction_read_only = off")
+        await asyncio.to_thread(store.set_for_all, "default_transaction_read_only = off")
         await both_have((paris, nantes), {"web1", "web2"})
 
     over(store, tmp_path, story)
