@@ -160,10 +160,15 @@ class Convoy:
     going: dict[tuple[str, str], Move] = field(default_factory=dict, init=False)
 
     def run(self, moves: Sequence[Move], timeout: float) -> Outcome:
-        """Carry ``moves`` out, for at most ``timeout`` seconds; what goes on by then goes on."""
+        """
+        Carry ``moves`` out, for at most ``timeout`` seconds; what goes on by then goes on.
+
+        They begin in their order, and one whose target still has a guest that a former one takes away waits for it:
+        the plan has promised that room.
+        """
         waiting, deadline = list(moves), self.clock() + timeout
         while (waiting and not self.failed) or self.going:
-            while waiting and not self.failed and len(self.going) < self.parallel:
+            while waiting and not self.failed and len(self.going) < self.parallel and self._has_room(waiting[0]):
                 self._start(waiting.pop(0))
             self._look()
             self.show(f"{len(self.done)} of {len(moves)} guests have moved, {len(self.going)} on their way")
@@ -174,6 +179,10 @@ class Convoy:
             if self.going:
                 self.pause(self.interval)
         return Outcome(tuple(self.done), self.failed, tuple(waiting))
+
+    def _has_room(self, move: Move) -> bool:
+        """Say whether nothing is on its way out of the target of ``move``, and its guest is where it begins."""
+        return all(one.source != move.target and one.guest != move.guest for one in self.going.values())
 
     def _start(self, move: Move) -> None:
         try:
