@@ -18,6 +18,7 @@ from salt.exceptions import SaltException
 from saltext_logilab.errors import UnavailableError
 
 DIGEST_SIZE = 8
+ALL = {"saltenv": None}  # the lists of all environments; without the key Salt clears none of them
 _PIECE = 1024 * 1024
 
 
@@ -46,7 +47,7 @@ class MasterFiles:
         try:
             server = salt.fileserver.Fileserver(self._opts)
             server.update()
-            server.clear_file_list_cache({})
+            server.clear_file_list_cache(dict(ALL))
             if any("git" in one for one in self._opts["ext_pillar"]):
                 salt.loader.runner(self._opts)["git_pillar.update"]()
         except (SaltException, OSError) as err:
@@ -73,7 +74,7 @@ class MasterFiles:
     def forget_lists(self) -> None:
         """Let the file server look at its roots anew: its lists of files are good for 20 seconds otherwise."""
         try:
-            salt.fileserver.Fileserver(self._opts).clear_file_list_cache({})
+            salt.fileserver.Fileserver(self._opts).clear_file_list_cache(dict(ALL))
         except (SaltException, OSError) as err:
             raise UnavailableError(f"the file server's lists cannot be made anew: {err}") from err
 

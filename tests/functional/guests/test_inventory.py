@@ -104,10 +104,10 @@ def test_host_is_what_virsh_says(guests: str, ask: Any, virsh: Any, libvirt_host
 
 
 def test_summary_fits_what_the_runner_reads(guests: str, ask: Any) -> None:  # noqa: ARG001
-    """The mine function is compact: four values a guest."""
+    """The mine function is compact: four values a guest, and the tasks that are at work."""
     told = ask("summary")
     assert told["guests"]["seen"] == [*[ask("list")["seen"][key] for key in ("uuid", "state", "vcpus", "memory")]]
-    assert set(told) == {"at", "host", "guests"}
+    assert set(told) == {"at", "host", "guests", "tasks"}
 
 
 def test_addresses_are_asked_of_each_source(new_loaders: Any) -> None:

@@ -59,6 +59,19 @@ def test_the_first_root_counts(opts: dict[str, Any], tmp_path: Path) -> None:
         assert digest(after[tree]) != digest(before[tree])
 
 
+@pytest.mark.parametrize("look", [MasterFiles.refresh, MasterFiles.forget_lists])
+def test_lists_that_salt_has_kept_are_made_anew(
+    opts: dict[str, Any], tmp_path: Path, look: Callable[[MasterFiles], None]
+) -> None:
+    """Salt keeps what it has listed for 20 s: a new file is told after a refresh, and after a pull."""
+    source = MasterFiles({**opts, "fileserver_list_cache_time": 3600})
+    assert "late.sls" not in source.trees()["files dev"]
+    write(tmp_path / "dev" / "late.sls", "late")
+    assert "late.sls" not in source.trees()["files dev"]
+    look(source)
+    assert "late.sls" in source.trees()["files dev"]
+
+
 def test_what_cannot_be_read_is_an_error(opts: dict[str, Any], tmp_path: Path) -> None:
     """A pillar file that is a dangling link is told, not passed over."""
     (tmp_path / "pillar1" / "gone.sls").symlink_to(tmp_path / "nowhere")

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.containers import SystemdContainer
+from tests.support.containers import SystemdContainer, running_container
+from tests.support.docker import DockerHost
 from tests.support.roots import cache_root
 
 UNIT = """
@@ -30,12 +31,12 @@ def test_unit_becomes_active(systemd_container: Callable[..., SystemdContainer])
         debian.exec("systemctl", "status", "absent.service")
 
 
-def test_package_installs(systemd_container: Callable[..., SystemdContainer]) -> None:
+def test_package_installs(connected_docker_host: DockerHost, debian_image: str) -> None:
     """apt installs a package from where this machine takes its own, and the package is kept for the next container."""
-    debian = systemd_container()
-    debian.exec("apt-get", "update")
-    debian.exec("apt-get", "install", "-y", "--no-install-recommends", "hello")
-    assert "Hello, world!" in debian.exec("hello").output
+    with running_container(connected_docker_host, debian_image) as debian:
+        debian.exec("apt-get", "update")
+        debian.exec("apt-get", "install", "-y", "--no-install-recommends", "hello")
+        assert "Hello, world!" in debian.exec("hello").output
     assert list((cache_root() / "debs").glob("hello_*.deb"))
 
 

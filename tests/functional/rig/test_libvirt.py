@@ -23,7 +23,8 @@ def test_two_hosts_know_nothing_of_each_other(
     one, two = first.defineXML(xml), second.defineXML(xml)
     try:
         assert one.UUIDString() != two.UUIDString()
-        assert [domain.name() for domain in first.listAllDomains()] == ["twin"]
+        twins = [domain.UUIDString() for domain in first.listAllDomains() if domain.name() == "twin"]
+        assert twins == [one.UUIDString()]
         uuids = [connection.getCapabilities().split("<uuid>")[1][:36] for connection in (first, second)]
         assert uuids[0] != uuids[1]
     finally:

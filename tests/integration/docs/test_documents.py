@@ -29,7 +29,7 @@ def session(request: pytest.FixtureRequest) -> Iterator[Session]:
     home = Path(tempfile.mkdtemp(prefix="docs-"))  # short: it will hold sockets
     session = Session(KNOWN, TABLE, Places(request, home).by_name(), home)
     yield session
-    for lab in home.glob(".local/state/saltext-logilab/*/lab.json"):
+    for lab in (*home.glob(".local/state/saltext-logilab/*/lab.json"), *home.glob("*/lab.json")):
         subprocess.run(["salt-lab", "down", "--lab", lab.parent], env=session.environment(), check=True)
     shutil.rmtree(home)
 

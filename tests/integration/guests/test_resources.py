@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.agents import AgentGuest
+from tests.support.agents import AgentGuest, end_guest
 from tests.support.guests import TinyGuest
 from tests.support.labs import LabFactory, accept_all
 from tests.support.libvirt import LibvirtHost
@@ -21,9 +21,11 @@ RULE = {"match": {"name": ["web", "off", "mute", "a b"]}, "pillar": {"web.m1": {
 
 
 @pytest.fixture(scope="module")
-def web(new_agent_guest: Callable[..., AgentGuest], other_libvirt_host: LibvirtHost) -> AgentGuest:
-    """A guest that runs and has an agent."""
-    return new_agent_guest(other_libvirt_host, name="web")
+def web(new_agent_guest: Callable[..., AgentGuest], other_libvirt_host: LibvirtHost) -> Iterator[AgentGuest]:
+    """A guest that runs and has an agent; other tests of this host have a guest of that name too."""
+    made = new_agent_guest(other_libvirt_host, name="web")
+    yield made
+    end_guest(made.domain)
 
 
 @pytest.fixture(scope="module")
@@ -34,12 +36,13 @@ def others(
     daemon_root: Path,
 ) -> Iterator[None]:
     """The guests mute, which has no agent, off, which is off, and one whose name cannot be an id."""
-    new_agent_guest(other_libvirt_host, name="mute", agent="none")
+    mute = new_agent_guest(other_libvirt_host, name="mute", agent="none")
     link = other_libvirt_host.open()
     made = [link.defineXML(agent_kernel.xml(name, daemon_root / f"{name}.serial")) for name in ("off", "a b")]
     yield
     for domain in made:
         domain.undefine()
+    end_guest(mute.domain)
 
 
 @pytest.fixture(scope="module")
