@@ -236,7 +236,7 @@ def test_an_agent_that_breaks_its_channel(new_agent_guest: Callable[..., AgentGu
     """What is no JSON, and what never ends: libvirt says which, or cuts the agent off, and each question says so."""
     agent = enter(new_agent_guest(agent="liar")).agent
     for question in (command, "guest-ping"):
-        with pytest.raises(LogilabError, match="has no guest agent that answers|refuses guest-get|in 10485760 bytes"):
+        with pytest.raises(LogilabError, match=r"has no guest agent that answers|refuses guest-get|in 10485760 bytes"):
             agent.ask(question)
 
 
