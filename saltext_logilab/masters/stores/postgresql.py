@@ -34,6 +34,8 @@ AT_ONCE = 8
 WRITE_SIZE, WRITE_COUNT = 4 * 1024 * 1024, 512
 _LOCK = 0x6C6F67696D6173  # the name of our advisory lock: one member at a time makes tables
 
+_NOTIFIED = ("", -1)  # what no poll finds: the next one tells of this member, be it as it was before or gone
+
 _SCHEMA = """
 CREATE SCHEMA IF NOT EXISTS logilab;
 CREATE TABLE IF NOT EXISTS logilab.masters_parts (
@@ -182,7 +184,10 @@ class Postgresql:
                 pause = random.uniform(*POLL)  # noqa: S311 - jitter, no secret
                 async for one in self._listening.notifies(timeout=pause):
                     group, _, member = one.payload.partition(" ")
-                    if group == self._group and one.pid != own:
+                    if group != self._group:
+                        continue
+                    known[member] = _NOTIFIED
+                    if one.pid != own:
                         told(Word(member, known=False))
             stamps = await self._stamps()
             for member in {name for name, _ in stamps.items() ^ known.items()}:

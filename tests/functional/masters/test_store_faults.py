@@ -85,8 +85,9 @@ def test_a_store_that_is_emptied_is_filled_again(store: Store, tmp_path: Path) -
         await both_have((paris, nantes, lyon), {"web1", "web2"})
         await lyon.kill()
         await asyncio.to_thread(store.empty)
-        await until(lambda: paris.told()["set_back"] or nantes.told()["set_back"], "one of both has noticed")
-        assert [set(site.accepted()) for site in (paris, nantes)] == [{"web1", "web2"}] * 2
+        for site in (paris, nantes):
+            await until(lambda site=site: site.told()["set_back"], f"{site.name} has noticed")
+            assert set(site.accepted()) == {"web1", "web2"}
         for path in lyon.state.glob("journal*"):
             path.unlink()
         (lyon.pki / "minions" / "web1").unlink()
