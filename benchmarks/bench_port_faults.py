@@ -36,7 +36,8 @@ Told = Counter[tuple[str, str]]
 OURS = """
 import json, sys
 from saltext_logilab.containers import service, settings
-service.Service(settings.read(json.loads(sys.argv[1])), lambda *_: None, lambda: None, lambda: True).run()
+effects = service.Effects(lambda *_: None, lambda: None, lambda: None)
+service.Service(settings.read(json.loads(sys.argv[1])), effects, lambda: True).run()
 """
 PEERS = """
 import json, sys, time
