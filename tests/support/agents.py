@@ -42,9 +42,11 @@ mount -t cgroup2 cgroup2 /sys/fs/cgroup
 for word in $(cat /proc/cmdline); do
     case $word in agent=*) agent=${word#agent=};; name=*) hostname ${word#name=};; esac
 done
+# The kernel makes the port some time after its module is there.
+port() { until [ -c /dev/vport0p1 ]; do sleep 0.1; done; }
 case $agent in
-    real) qemu-ga -m virtio-serial -p /dev/vport0p1 -t /run > /run/qemu-ga.log 2>&1 & ;;
-    liar) liar > /dev/null 2>&1 & ;;
+    real) { port; exec qemu-ga -m virtio-serial -p /dev/vport0p1 -t /run > /run/qemu-ga.log 2>&1; } & ;;
+    liar) { port; exec liar > /dev/null 2>&1; } & ;;
 esac
 """
 LIAR = r"""#!/bin/sh
