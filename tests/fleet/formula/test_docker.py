@@ -43,9 +43,9 @@ def test_the_engine_serves(formula_host: Callable[..., FormulaHost]) -> None:
     serve = ("busybox", "httpd", "-f", "-p", "80", "-h", "/bin")
     machine.exec("runuser", "-u", "games", "--", "docker", "run", "-d", "--name", "web", "-p", f"{port}:80", *serve)
     direct, through = f"http://{machine.address}:{port}/busybox", f"http://{machine.address}/busybox"
-    wait_until(lambda: requests.head(direct, timeout=10).ok, 20, "the container's port")
+    wait_until(lambda: requests.head(direct, timeout=10).ok, 60, "the container's port")
     host.apply_twice("haproxy")
-    wait_until(lambda: requests.head(through, timeout=10).ok, 20, "the container behind HAProxy")
+    wait_until(lambda: requests.head(through, timeout=10).ok, 60, "the container behind HAProxy")
 
     login = json.loads(machine.exec("cat", "/root/.docker/config.json").output)
     assert login == {"auths": {"registry.example.org": {"auth": "cHVsbGVyOmNoYW5nZS1tZQ=="}}}

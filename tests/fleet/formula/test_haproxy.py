@@ -38,7 +38,7 @@ def test_requests_go_through(formula_host: Callable[..., FormulaHost]) -> None:
     machine.salt_call("mine.send", "network.ip_addrs")
     host.apply_twice("haproxy")
     assert f"{machine.address}:8082" in machine.exec("cat", "/etc/haproxy/haproxy.cfg").output
-    wait_until(lambda: requests.get(url, timeout=10).text == "from 8082\n", 20, "the server out of the mine")
+    wait_until(lambda: requests.get(url, timeout=10).text == "from 8082\n", 60, "the server out of the mine")
 
     pillar["frontends"]["web"]["options"] = ["no-such-keyword"]
     host.give({"haproxy": pillar})

@@ -31,7 +31,7 @@ def test_a_line_is_received_over_tls(formula_host: Callable[..., FormulaHost]) -
         second.give({"rsyslog": {"tls": tls, **sends}})
         assert second.apply("rsyslog").failed == []
         second.machine.exec("logger", "-p", "user.notice", text)
-        wait_until(lambda text=text: text in second.machine.exec("cat", "/var/log/own.log").output, 20, "the own file")
+        wait_until(lambda text=text: text in second.machine.exec("cat", "/var/log/own.log").output, 60, "the own file")
         if pair is stranger:
             wait_until(lambda: "stranger.test" in said(), 60, "the refusal")
             assert "a stranger's line" not in received()

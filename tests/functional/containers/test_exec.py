@@ -163,7 +163,7 @@ def test_a_container_that_goes_in_the_middle(execs: Any, web: Any, end: str) -> 
 
     caller = threading.Thread(target=call)
     caller.start()
-    wait_until(bearing, 20, "the command")
+    wait_until(bearing, 60, "the command")
     web.kill() if end == "kill" else web.remove(force=True)
     caller.join(timeout=20)
     assert told in ([137], ["the container 'web' went away while the command ran"])

@@ -91,7 +91,7 @@ def own_address(host: DockerHost, name: str) -> str:
 def is_served(neighbour: Neighbour, port: int, protocol: str = "tcp") -> None:
     """Wait until the neighbour is answered over both families."""
     for family in (4, 6):
-        wait_until(lambda f=family: neighbour.reaches(HOST[f], port, NEAR[f], protocol), 20, f"{port} over IPv{family}")
+        wait_until(lambda f=family: neighbour.reaches(HOST[f], port, NEAR[f], protocol), 60, f"{port} over IPv{family}")
 
 
 def seen(neighbour: Neighbour, port: int, protocol: str = "tcp") -> dict[str, bool]:
@@ -166,7 +166,7 @@ def test_what_containers_ask_outside_is_not_filtered(
     with subprocess.Popen(server) as outside:
         try:
             ask = ["wget", "-qO-", f"http://{NEAR[4]}:25481/test_filters.py"]
-            wait_until(lambda: client.exec_run(ask)[0] == 0, 20, "the outside")
+            wait_until(lambda: client.exec_run(ask)[0] == 0, 60, "the outside")
         finally:
             outside.kill()
     assert web.status
@@ -219,7 +219,7 @@ def test_exposed_only(
     assert judged(told) == {25483: {"local"}, 25484: {"filtered"}}
     run_container("late", {"80/tcp": 25485}, SERVE)
     inside = Neighbour(docker_host.netns)
-    wait_until(lambda: inside.reaches("127.0.0.1", 25485, "127.0.0.1"), 20, "the late one, by the host")
+    wait_until(lambda: inside.reaches("127.0.0.1", 25485, "127.0.0.1"), 60, "the late one, by the host")
     assert not neighbour.reaches(HOST[4], 25485, NEAR[4])
     assert "IPv6" in states.exposed_only(**wanted).changes
     assert seen(neighbour, 25485) == NOBODY
@@ -283,7 +283,7 @@ def test_boot(new_states: Callable[..., Any], new_docker_host: Callable[[], Dock
             if line.startswith("ExecStartPre="):
                 start(host, line.removeprefix("ExecStartPre="))
         host.start()
-        wait_until(lambda: (web.reload() or web.status) == "running", 20, "the container after the boot")
+        wait_until(lambda: (web.reload() or web.status) == "running", 60, "the container after the boot")
         is_served(neighbour, 25487)
         assert seen(neighbour, 25487) == NEAR_ONLY
         with host.netns.entered():

@@ -30,7 +30,7 @@ def test_published_port_answers_in_the_namespace(docker_host: DockerHost) -> Non
     try:
         port = int(client.api.port(container.id, 80)[0]["HostPort"])
         with docker_host.netns.entered():
-            wait_until(lambda: container.exec_run(["wget", "-qO-", "http://127.0.0.1/it"]).exit_code == 0, 20, "httpd")
+            wait_until(lambda: container.exec_run(["wget", "-qO-", "http://127.0.0.1/it"]).exit_code == 0, 60, "httpd")
             assert fetch(port) == b"served\n"
         with pytest.raises(OSError, match="refused"):
             fetch(port)
@@ -84,7 +84,7 @@ def test_connected_engine_publishes_on_the_host(connected_docker_host: DockerHos
     container = client.containers.run(connected_docker_host.busybox, SERVE, detach=True, ports={"80/tcp": None})
     try:
         port = int(client.api.port(container.id, 80)[0]["HostPort"])
-        wait_until(lambda: container.exec_run(["wget", "-qO-", "http://127.0.0.1/it"]).exit_code == 0, 20, "httpd")
+        wait_until(lambda: container.exec_run(["wget", "-qO-", "http://127.0.0.1/it"]).exit_code == 0, 60, "httpd")
         assert fetch(port) == b"served\n"
     finally:
         container.remove(force=True)

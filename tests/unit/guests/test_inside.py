@@ -98,7 +98,7 @@ def test_the_watcher_ends_with_the_command(shell: str) -> None:
         lines = [one / "cmdline" for one in Path("/proc").glob("[0-9]*") if one not in before]
         return [str(line) for line in lines if line.exists() and b"98765" in line.read_bytes()]
 
-    wait_until(lambda: not sleeping(), 10, "the end of the watcher")
+    wait_until(lambda: not sleeping(), 60, "the end of the watcher")
 
 
 @pytest.mark.parametrize("shell", SHELLS)
