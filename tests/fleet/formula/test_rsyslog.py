@@ -42,7 +42,7 @@ def test_a_line_is_received_over_tls(formula_host: Callable[..., FormulaHost]) -
     second.machine.exec("logger", "-n", first.machine.address, "-d", "-P", "514", "a datagram")
     wait_until(
         lambda: {"a plain line", "a datagram"} <= {one for one in ("a plain line", "a datagram") if one in received()},
-        20,
+        60,
         "both",
     )
     assert first.machine.exec("stat", "-c", "%a", "/etc/rsyslog-tls/key.pem").output == "640\n"
