@@ -168,3 +168,8 @@ class Spec:
     def count(self) -> int:
         """The number of minions."""
         return sum(group.count for group in self.groups)
+
+    @property
+    def width(self) -> int:
+        """How many requests are under way at a time, at each master."""
+        return self.sockets if self.connections == "pooled" else self.count
