@@ -152,7 +152,7 @@ class Spec:
     masters: tuple[str, ...] = ()
     kind: str = "hot-hot"
     connections: str = "pooled"
-    sockets: int = 16
+    sockets: int = 32
     fingerprint: str = ""
     sign_key: str = ""
     ping_interval: float = 0.0

@@ -17,7 +17,8 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-MOST = 0.05  # seconds
+MOST = 0.1  # seconds
+_REST = 0.5  # seconds after which the next burst begins without a pause: it may be a short one
 _LEAST, _MORE, _LESS = 0.001, 1.5, 0.5
 _FEW, _MANY = 1 / 4, 3 / 8  # of the sockets: with more, the pause is shorter the next time; with fewer, longer
 
@@ -43,6 +44,8 @@ class Pacing(selectors.DefaultSelector):
         if not ready:
             return ready
         now = self._clock()
+        if now - self._woken > _REST:
+            self.pause = 0.0
         rest = self._woken + self.pause - now
         if timeout is not None:
             rest = min(rest, begun + timeout - now)

@@ -46,6 +46,11 @@ def test_few_answers_are_waited_for_and_many_are_not(pairs: list[tuple[socket.so
         assert len(time.slept) == 19
         assert all(later > sooner - 1e-9 for sooner, later in itertools.pairwise(time.slept))
         assert time.slept[-1] == pytest.approx(pacing.MOST)
+        time.now += 60
+        selector.select(None)
+        selector.select(None)
+        assert time.slept[-1] == pytest.approx(0.001)  # after a rest, short pauses again
+        selector.pause = pacing.MOST
         selector.select(0.01)
         assert time.slept[-1] == pytest.approx(0.01)
         for _, outside in pairs:
