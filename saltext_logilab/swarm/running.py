@@ -120,8 +120,9 @@ class Watch:
         values["samples"] = self._samples
         if sample["master_cpu"] is not None:
             values["master_cpu"] = sample["master_cpu"]
-        values["problem_count"] = self._swarm.troubled()
-        values["problems"] = [vars(problem) for problem in self._swarm.problems(report.MOST_PROBLEMS)]
+        problems = self._swarm.problems()
+        values["problem_count"] = len(problems)
+        values["problems"] = [vars(problem) for problem in problems[: report.MOST_PROBLEMS]]
         return values
 
     def _master_cpu(self) -> float | None:

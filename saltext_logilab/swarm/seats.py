@@ -40,6 +40,9 @@ class State(enum.Enum):
     AWAY = "away"  # flapping, as its specification says
 
 
+_COMING = (State.WAITING, State.ASKING)
+
+
 @dataclass(frozen=True)
 class Problem:
     """Why a minion is not joined at a master, and how often it has tried."""
@@ -113,16 +116,15 @@ class Seat:
             self._state, self._busy = state, busy
 
     def problem(self) -> Problem | None:
-        """Return why it is not joined, or None when it is, or when it is away as it should."""
-        if self.state is State.AWAY:
+        """Return why it is not joined; None when it is, is away as it should, or has to wait for its turn."""
+        if self.state is State.AWAY or (self.state in _COMING and not self.text):
             return None
         if self.state is State.JOINED:
             if self.master.up and self.master.subscribed:
                 return None
             lost = self.master.trouble or "the connection to the master is lost"
             return Problem(self.minion.id, self.master.name, State.UNREACHABLE.value, lost, self.attempts)
-        text = self.text or "has not signed in yet"
-        return Problem(self.minion.id, self.master.name, self.state.value, text, self.attempts)
+        return Problem(self.minion.id, self.master.name, self.state.value, self.text, self.attempts)
 
 
 @dataclass(frozen=True)
@@ -200,15 +202,10 @@ class Master:
         if seat.busy and seat.state is State.JOINED:
             self.settled += number
 
-    @property
-    def troubled(self) -> int:
-        """How many minions are not joined, and not away as they should."""
-        well = self.tally[State.AWAY] + (self.tally[State.JOINED] if self.up and self.subscribed else 0)
-        return len(self.seats) - well
-
     def problems(self) -> Iterator[Problem]:
         """Give why minions are not joined."""
-        for seat in list(self.seats.values()) if self.troubled else ():
+        well = self.tally[State.AWAY] + (self.tally[State.JOINED] if self.up and self.subscribed else 0)
+        for seat in list(self.seats.values()) if well < len(self.seats) else ():
             problem = seat.problem()
             if problem:
                 yield problem

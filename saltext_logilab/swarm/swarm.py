@@ -14,7 +14,7 @@ import contextlib
 import resource
 import time
 from collections.abc import Callable, Sequence
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -155,13 +155,9 @@ class Swarm:
             for master in self._masters
         }
 
-    def problems(self, most: int | None = None) -> list[Problem]:
-        """Return why minions are not joined: one entry for each minion and master, ``most`` of them."""
-        return list(islice(chain.from_iterable(master.problems() for master in self._masters), most))
-
-    def troubled(self) -> int:
-        """Return how many entries all :meth:`problems` are."""
-        return sum(master.troubled for master in self._masters)
+    def problems(self) -> list[Problem]:
+        """Return why minions are not joined: one entry for each minion and master."""
+        return list(chain.from_iterable(master.problems() for master in self._masters))
 
     def summary(self) -> dict[str, Any]:
         """Return all that is known, as plain data: ``salt-swarm report`` shows it."""
@@ -184,9 +180,9 @@ class Swarm:
         return self._engine
 
     def _why(self) -> str:
-        problems = self.problems(1)
+        problems = self.problems()
         if not problems:
-            return ""
+            return "; the others have not been answered yet"
         first = problems[0]
         return f"; {first.minion} at {first.master}: {first.state}: {first.text}"
 

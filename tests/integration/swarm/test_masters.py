@@ -289,7 +289,7 @@ def test_a_wrong_fingerprint_is_told_for_each_minion(lab: Lab) -> None:
     """A master with another fingerprint than the specification says gets no minion."""
     groups = {"web": {"count": 3}}
     with swarm(lab, "paris", ready=0, master_finger=":".join(["ab"] * 32), groups=groups) as running:
-        wait_until(lambda: {one.state for one in running.problems()} == {"refusing"}, PATIENCE, "three refusals")
+        wait_until(lambda: [one.state for one in running.problems()] == ["refusing"] * 3, PATIENCE, "three refusals")
         assert [problem.minion for problem in running.problems()] == ["web0", "web1", "web2"]
         assert all("fingerprint" in problem.text for problem in running.problems())
         wait_until(lambda: all(one.attempts > 2 for one in running.problems()), PATIENCE, "more attempts")

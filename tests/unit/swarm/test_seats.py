@@ -30,4 +30,3 @@ def test_seats_are_counted_as_they_stand(steps: list[tuple[int, object]], up: bo
     assert master.settled == sum(seat.busy and seat.state is State.JOINED for seat in there)
     problems = [problem for seat in there if (problem := seat.problem())]
     assert list(master.problems()) == problems
-    assert master.troubled == len(problems)
