@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,10 +23,12 @@ from typing import Any
 import psutil
 
 from benchmarks.table import Row
+from saltext_logilab.errors import WireError
 from saltext_logilab.lab import processes
 from saltext_logilab.lab.lab import Lab
 from saltext_logilab.lab.plan import Wish
-from saltext_logilab.swarm.keys import Pool, generate
+from saltext_logilab.swarm.keys import BITS, Pool, generate
+from saltext_logilab.swarm.unlocking import unlock
 
 REAL = 3
 KEYS = 10
@@ -144,9 +146,10 @@ def key_rows() -> Iterator[Row]:
     made = (time.process_time() - begun) / KEYS
     begun = time.process_time()
     for pair in pairs:
-        pair.load()
-    loaded = (time.process_time() - begun) / KEYS
-    yield Row("a kept key loaded (CPU)", 1000 * loaded, "ms", f"made anew: {1000 * made:.0f} ms")
+        with suppress(WireError):  # nobody has sealed this for it: as much work as a session
+            unlock(pair.private, bytes(BITS // 8))
+    used = (time.process_time() - begun) / KEYS
+    yield Row("a kept key used once (CPU)", 1000 * used, "ms", f"made anew: {1000 * made:.0f} ms")
 
 
 def rows() -> list[Row]:

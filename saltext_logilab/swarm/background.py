@@ -15,6 +15,7 @@ from collections.abc import Callable, Coroutine
 from types import TracebackType
 from typing import Any, TypeVar
 
+from saltext_logilab.swarm import pacing
 from saltext_logilab.swarm.behaviour import Spec
 from saltext_logilab.swarm.counters import Counts
 from saltext_logilab.swarm.seats import Problem
@@ -29,7 +30,7 @@ class Background:
     def __init__(self, spec: Spec, masters: list[str] | tuple[str, ...] = (), **options: Any) -> None:
         """Prepare a swarm; arguments and errors as :class:`Swarm`."""
         self.swarm = Swarm(spec, masters, **options)
-        self._loop = asyncio.new_event_loop()
+        self._loop = pacing.new_loop(spec.width)
         self._thread = threading.Thread(target=self._loop.run_forever, name="fake minions", daemon=True)
 
     def __enter__(self) -> Background:

@@ -152,7 +152,7 @@ class Spec:
     masters: tuple[str, ...] = ()
     kind: str = "hot-hot"
     connections: str = "pooled"
-    sockets: int = 16
+    sockets: int = 32
     fingerprint: str = ""
     sign_key: str = ""
     ping_interval: float = 0.0
@@ -168,3 +168,8 @@ class Spec:
     def count(self) -> int:
         """The number of minions."""
         return sum(group.count for group in self.groups)
+
+    @property
+    def width(self) -> int:
+        """How many requests are under way at a time, at each master."""
+        return self.sockets if self.connections == "pooled" else self.count

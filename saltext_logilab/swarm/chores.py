@@ -11,7 +11,7 @@ from typing import Any
 
 from saltext_logilab.swarm import functions
 from saltext_logilab.swarm.behaviour import Flapping, Periodic
-from saltext_logilab.swarm.engine import Engine
+from saltext_logilab.swarm.engine import Engine, read_acknowledgement
 from saltext_logilab.swarm.functions import Call
 from saltext_logilab.swarm.jobs import Deed, Question
 from saltext_logilab.swarm.joining import Joining
@@ -132,13 +132,12 @@ class Chores:
             data = {alias: self._value(seat, fun, args) for alias, (fun, args) in functions_of_mine.items()}
             return {"cmd": "_mine", "data": data, "clear": False}
 
-        self._engine.ask(seat, load, lambda well, _answer: self._count("mines", well))
+        self._engine.ask(seat, load, lambda well, _answer: self._count("mines", well), read_acknowledgement)
 
     def _value(self, seat: Seat, fun: str, args: tuple[Any, ...]) -> Any:
         minion = seat.minion
         call = Call(fun, args, {}, "", minion.chance)
-        scene = minion.scene(fun=fun, args=list(args), kwargs={}, jid="", grains=minion.grains)
-        return functions.answer(minion, call, scene, list).value
+        return functions.answer(minion, call, list).value
 
     def _refresh_pillar(self, seat: Seat) -> None:
         assert self._joining
@@ -146,7 +145,7 @@ class Chores:
 
     def _send(self, seat: Seat, load: dict[str, Any], kind: str) -> None:
         if seat.state is not State.AWAY:
-            self._engine.ask(seat, lambda: load, lambda well, _answer: self._count(kind, well))
+            self._engine.ask(seat, lambda: load, lambda well, _answer: self._count(kind, well), read_acknowledgement)
 
     def _count(self, kind: str, well: bool) -> None:
         counts = self._engine.counters.counts

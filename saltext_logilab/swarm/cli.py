@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import logging
 import sys
@@ -14,7 +13,7 @@ from typing import Any
 
 from saltext_logilab import __version__
 from saltext_logilab.errors import ConfigurationError, LogilabError, UnavailableError
-from saltext_logilab.swarm import plot, report, running, spec
+from saltext_logilab.swarm import pacing, plot, report, running, spec
 from saltext_logilab.swarm.behaviour import Spec
 from saltext_logilab.swarm.keys import Pool
 from saltext_logilab.swarm.minions import cast, rehearse
@@ -102,7 +101,7 @@ def _run(given: argparse.Namespace) -> int:
     with running.live_line() as show:
         swarm = Swarm(wanted, given.master, yes_master=given.yes_master, keys=given.keys, progress=show)
         voice = Voice(show, (lambda _text: None) if given.json else _say)
-        values = asyncio.run(running.run(swarm, wishes, voice))
+        values = pacing.run(running.run(swarm, wishes, voice), wanted.width)
     if not values:
         return _fail("stopped before the keys were made", 130)
     if given.report:

@@ -15,7 +15,7 @@ from saltext_logilab.swarm import wire
 from saltext_logilab.swarm.behaviour import Spec
 from saltext_logilab.swarm.counters import Counters
 from saltext_logilab.swarm.keys import Pair, Pool
-from saltext_logilab.swarm.links import Exchange, Requests
+from saltext_logilab.swarm.links import Requests
 from saltext_logilab.swarm.minions import FakeMinion
 from saltext_logilab.swarm.sealing import StaleKeyError
 from saltext_logilab.swarm.seats import Master, Seat, State
@@ -30,6 +30,47 @@ Reader = Callable[[Seat, bytes, str], Any]
 def read_reply(seat: Seat, answer: bytes, nonce: str) -> Any:
     """Return what an ordinary ``answer`` says."""
     return wire.read_reply(seat.session, answer, nonce)
+
+
+def read_acknowledgement(seat: Seat, answer: bytes, nonce: str) -> None:
+    """Make sure that ``answer`` is the master's; what it says beside does not matter."""
+    wire.check_reply(seat.session, answer, nonce)
+
+
+class _Asking:
+    """A request of a seat, until it is answered for good: one small object, for there may be thousands in a burst."""
+
+    __slots__ = ("attempt", "engine", "load", "nonce", "read", "seat", "told")
+
+    def __init__(
+        self, engine: Engine, seat: Seat, load: Callable[[], Mapping[str, Any]], told: Done, read: Reader
+    ) -> None:
+        self.engine = engine
+        self.seat = seat
+        self.load = load
+        self.told = told
+        self.read = read
+        self.attempt = 1
+        self.nonce = ""
+
+    def message(self) -> bytes:
+        seat = self.seat
+        self.nonce = secrets.token_hex(16)
+        return wire.request(seat.session, seat.token, seat.minion.id, self.load(), self.nonce)
+
+    def done(self, answer: bytes | None) -> None:
+        if self.engine.closed:
+            return
+        if answer is None:
+            self.engine.unanswered_by_now(self)
+            return
+        try:
+            self.told(True, self.read(self.seat, answer, self.nonce))
+        except StaleKeyError:
+            self.engine.sign_in_first(self)
+        except (WireError, UnavailableError) as err:
+            self.seat.text = str(err)
+            self.told(False, None)
 
 
 class Engine:
@@ -93,63 +134,51 @@ class Engine:
             holder.requests = Requests(seat.master.requested, width, self.spec.timeout)
         return holder.requests
 
-    def ask(
-        self, seat: Seat, load: Callable[[], Mapping[str, Any]], done: Done, read: Reader = read_reply, attempt: int = 1
-    ) -> None:
+    def ask(self, seat: Seat, load: Callable[[], Mapping[str, Any]], done: Done, read: Reader = read_reply) -> None:
         """
         Send what ``load`` makes as a request of ``seat``, whose session is known; again when nobody answers.
 
         ``done`` gets True and what ``read`` made of the answer; or False when no master has taken it.
         """
-        nonce = secrets.token_hex(16)
+        self._submit(_Asking(self, seat, load, done, read))
 
-        def message() -> bytes:
-            return wire.request(seat.session, seat.token, seat.minion.id, load(), nonce)
-
-        def again() -> None:
-            self.counters.counts.retried += 1
-            self.ask(seat, load, done, read, attempt + 1)
-
-        def answered(answer: bytes | None) -> None:
-            if self.closed:
-                return
-            if answer is None:
-                self._unanswered(seat, done, again, attempt)
-                return
-            try:
-                done(True, read(seat, answer, nonce))
-            except StaleKeyError:
-                self._sign_in_first(seat, done, again, attempt)
-            except (WireError, UnavailableError) as err:
-                seat.text = str(err)
-                done(False, None)
-
+    def _submit(self, asking: _Asking) -> None:
+        seat = asking.seat
         if seat.state is State.JOINED:
-            self.requests(seat).submit(Exchange(message, answered))
+            self.requests(seat).submit(asking)
         else:  # the session is not known: after the next sign-in
-            self.hold(seat, lambda: self.ask(seat, load, done, read, attempt))
+            self.hold(seat, lambda: self._submit(asking))
 
     def hold(self, seat: Seat, work: Callable[[], None]) -> None:
         """Do ``work`` when ``seat`` has signed in."""
         seat.held = seat.held or []
         seat.held.append(work)
 
-    def _unanswered(self, seat: Seat, done: Done, again: Callable[[], None], attempt: int) -> None:
+    def _repeat(self, asking: _Asking) -> None:
+        self.counters.counts.retried += 1
+        asking.attempt += 1
+        self._submit(asking)
+
+    def unanswered_by_now(self, asking: _Asking) -> None:
+        """Ask again what nobody has answered: when the master is there again, or after a while, or never."""
+        seat = asking.seat
         if not seat.master.up:
-            seat.master.waiting.append(again)
-        elif attempt < self.spec.tries:
-            self.after(self.back_off(seat.minion, attempt), again)
+            seat.master.waiting.append(lambda: self._repeat(asking))
+        elif asking.attempt < self.spec.tries:
+            self.after(self.back_off(seat.minion, asking.attempt), self._repeat, asking)
         else:
-            seat.text = f"no answer to {attempt} requests"
-            done(False, None)
+            seat.text = f"no answer to {asking.attempt} requests"
+            asking.told(False, None)
             self.unanswered(seat)
 
-    def _sign_in_first(self, seat: Seat, done: Done, again: Callable[[], None], attempt: int) -> None:
-        if attempt > self.spec.tries:
+    def sign_in_first(self, asking: _Asking) -> None:
+        """Ask again what the master could not read, after the next sign-in."""
+        seat = asking.seat
+        if asking.attempt > self.spec.tries:
             seat.text = "the master does not take this minion's requests"
-            done(False, None)
+            asking.told(False, None)
             return
-        self.hold(seat, again)
+        self.hold(seat, lambda: self._repeat(asking))
         if seat.state is State.JOINED:
             self.stale(seat)
 

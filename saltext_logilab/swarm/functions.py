@@ -53,7 +53,7 @@ def arguments(given: object) -> tuple[tuple[Any, ...], dict[str, Any]]:
     return tuple(args), kwargs
 
 
-def answer(minion: FakeMinion, call: Call, scene: Scene, running: Callable[[], Sequence[dict[str, Any]]]) -> Outcome:
+def answer(minion: FakeMinion, call: Call, running: Callable[[], Sequence[dict[str, Any]]]) -> Outcome:
     """
     Return the answer of ``minion`` to ``call``.
 
@@ -62,7 +62,7 @@ def answer(minion: FakeMinion, call: Call, scene: Scene, running: Callable[[], S
     group = minion.group
     told = _telling(group.answers.get(call.fun))
     if told or call.fun in group.recorded:
-        return _told(minion, call, told, scene) if told else _recorded(group, call)
+        return _told(minion, call, told) if told else _recorded(group, call)
     if call.fun in highstate.FUNCTIONS:
         return _state_run(minion, call)
     if call.fun in ("saltutil.find_job", "saltutil.running"):
@@ -70,7 +70,7 @@ def answer(minion: FakeMinion, call: Call, scene: Scene, running: Callable[[], S
     if call.fun in _BUILTIN:
         return _run(minion, call)
     anything = _telling(group.answers.get("*"))
-    return _told(minion, call, anything, scene) if anything else _missing(call)
+    return _told(minion, call, anything) if anything else _missing(call)
 
 
 def is_told(group: Group, fun: str) -> bool:
@@ -106,12 +106,17 @@ def _jobs(call: Call, running: Sequence[dict[str, Any]]) -> Outcome:
     return Outcome(found[0] if found else {})
 
 
-def _told(minion: FakeMinion, call: Call, told: Answer, scene: Scene) -> Outcome:
+def _scene(minion: FakeMinion, call: Call) -> Scene:
+    names = {"fun": call.fun, "args": list(call.args), "kwargs": dict(call.kwargs), "jid": call.jid}
+    return minion.scene(call.chance, **names, grains=minion.grains)
+
+
+def _told(minion: FakeMinion, call: Call, told: Answer) -> Outcome:
     try:
         if told.call:
             return Outcome(told.call(minion, *call.args, **call.kwargs), told.retcode)
         assert told.recipe
-        return Outcome(told.recipe.make(scene), told.retcode)
+        return Outcome(told.recipe.make(_scene(minion, call)), told.retcode)
     except LogilabError as err:
         return Outcome(f"ERROR: {err}", 1)
     except Exception as err:  # noqa: BLE001  # a user's function may raise anything: so does a real module

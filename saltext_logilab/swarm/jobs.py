@@ -5,11 +5,11 @@ What minions do with a job: drop it or fail, take their time, answer, and be tol
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from saltext_logilab.swarm import functions
-from saltext_logilab.swarm.engine import Engine
+from saltext_logilab.swarm.behaviour import NOW
+from saltext_logilab.swarm.engine import Engine, read_acknowledgement
 from saltext_logilab.swarm.functions import Call, Outcome
 from saltext_logilab.swarm.minions import FakeMinion
 from saltext_logilab.swarm.seats import Publication, Seat, State
@@ -18,20 +18,40 @@ Deed = Callable[[Seat, Call], None]
 Question = Callable[..., dict[str, Any]]
 
 
-@dataclass(frozen=True)
 class Job:
-    """A job of one minion: ``number`` counts its jobs, and all draws are made for it."""
+    """A job of one minion: ``number`` counts its jobs, and all draws are made for it; ``known`` is its answer."""
 
-    seat: Seat
-    load: Mapping[str, Any]
-    number: int
-    asked_at: float
-    fails: bool
+    __slots__ = ("_jobs", "_made", "fails", "known", "number", "publication", "seat")
+
+    def __init__(self, jobs: Jobs, seat: Seat, publication: Publication, number: int, *, fails: bool) -> None:
+        """Let the minion of ``seat`` be at the job of ``publication``; ``jobs`` makes its return."""
+        self._jobs = jobs
+        self.seat = seat
+        self.publication = publication
+        self.number = number
+        self.fails = fails
+        self.known: Outcome | None = None
+        self._made: dict[str, Any] | None = None
+
+    @property
+    def load(self) -> Mapping[str, Any]:
+        """What the master has published."""
+        return self.publication.load
 
     @property
     def jid(self) -> str:
         """The job's id."""
-        return str(self.load["jid"])
+        return self.publication.jid
+
+    def made(self) -> Mapping[str, Any]:
+        """Return what is sent, made when its turn has come and once: it may be large, or call a user's function."""
+        if self._made is None:
+            self._made = self._jobs.make(self)
+        return self._made
+
+    def acknowledged(self, well: bool, _answer: object = None) -> None:
+        """Count it: the master has taken its return, or nobody has."""
+        self._jobs.done(self, well)
 
     def calls(self) -> list[Call]:
         """Return the functions that it asks for: one, or several in a compound command."""
@@ -80,13 +100,13 @@ class Jobs:
             return
         fun = publication.load["fun"]
         minion.jobs += fun != "saltutil.find_job"  # who asks how often is a matter of time, and no part of the course
-        latency, fail, drop = minion.group.stage(fun[0] if isinstance(fun, list) and fun else str(fun))
-        if minion.chance("drop", minion.jobs) < drop:
+        latency, fail, drop = publication.stage(minion.group)
+        if drop and minion.chance("drop", minion.jobs) < drop:
             counts.dropped += 1
             return
-        fails = minion.chance("fail", minion.jobs) < fail
-        job = Job(seat, publication.load, minion.jobs, publication.asked_at, fails)
-        delay = latency.at(job.chance("latency"))
+        fails = bool(fail) and minion.chance("fail", minion.jobs) < fail
+        job = Job(self, seat, publication, minion.jobs, fails=fails)
+        delay = latency.at(job.chance("latency")) if latency is not NOW else 0.0
         if fun != "saltutil.find_job":
             self._running[minion.number, job.jid] = job
         if delay:
@@ -111,14 +131,16 @@ class Jobs:
         try:
             load = question(*job.calls()[0].args, **job.calls()[0].kwargs)
         except TypeError as err:
-            self._return(job, functions.misused(job.calls()[0], err))
+            job.known = functions.misused(job.calls()[0], err)
+            self._return(job)
             return
 
         def answered(well: bool, value: Any) -> None:
             if well:
-                self._return(job, Outcome(value))
+                job.known = Outcome(value)
+                self._return(job)
             else:
-                self._done(job, well)
+                self.done(job, well)
 
         self._engine.ask(seat, lambda: load, answered)
 
@@ -129,28 +151,22 @@ class Jobs:
             return None
         return self._questions.get(fun)
 
-    def _return(self, job: Job, known: Outcome | None = None) -> None:
-        """Send the answer: ``known``, or what the minion makes of the job."""
-        made: list[dict[str, Any]] = []
+    def _return(self, job: Job) -> None:
+        self._engine.ask(job.seat, job.made, job.acknowledged, read_acknowledgement)
 
-        def load() -> dict[str, Any]:  # when its turn has come, and once: it may be large, or call a user's function
-            if not made:
-                made.append(self._load(job, known))
-            return made[0]
-
-        self._engine.ask(job.seat, load, lambda well, _answer: self._done(job, well))
-
-    def _done(self, job: Job, well: bool) -> None:
+    def done(self, job: Job, well: bool) -> None:
+        """Count ``job``, which is over."""
         self._running.pop((job.seat.minion.number, job.jid), None)
         counters = self._engine.counters
         if well:
             counters.counts.failed += job.fails
-            counters.returned(job.asked_at, self._engine.now)
+            counters.returned(job.publication.asked_at, self._engine.now)
         else:
             counters.counts.lost += 1
 
-    def _load(self, job: Job, known: Outcome | None) -> dict[str, Any]:
-        outcomes = [(call, known or self._outcome(job, call)) for call in job.calls()]
+    def make(self, job: Job) -> dict[str, Any]:
+        """Return the return of ``job``: what is known of it, or what the minion makes of it."""
+        outcomes = [(call, job.known or self._outcome(job, call)) for call in job.calls()]
         load: dict[str, Any] = {"cmd": "_return", "jid": job.jid, "fun": job.load["fun"], "fun_args": job.load["arg"]}
         if isinstance(job.load["fun"], list):
             load["return"] = {call.fun: outcome.value for call, outcome in outcomes}
@@ -172,6 +188,4 @@ class Jobs:
         if call.fun in self._deeds:
             self._deeds[call.fun](job.seat, call)
             return Outcome(value=True)
-        names = {"fun": call.fun, "args": list(call.args), "kwargs": dict(call.kwargs), "jid": call.jid}
-        scene = minion.scene(job.chance, **names, grains=minion.grains)
-        return functions.answer(minion, call, scene, lambda: self.running(minion))
+        return functions.answer(minion, call, lambda: self.running(minion))

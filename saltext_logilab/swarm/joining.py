@@ -16,8 +16,8 @@ from collections.abc import Callable
 from saltext_logilab.errors import LogilabError, WireError
 from saltext_logilab.swarm import links, wire
 from saltext_logilab.swarm.connections import Connection
-from saltext_logilab.swarm.engine import Engine
-from saltext_logilab.swarm.links import Exchange
+from saltext_logilab.swarm.engine import Engine, read_acknowledgement
+from saltext_logilab.swarm.keys import Pair
 from saltext_logilab.swarm.minions import FakeMinion
 from saltext_logilab.swarm.sealing import StaleKeyError
 from saltext_logilab.swarm.seats import Master, Publication, Seat, State
@@ -25,10 +25,30 @@ from saltext_logilab.swarm.targets import compiled
 from saltext_logilab.swarm.wire import SignIn
 
 _UNREAD = 100  # publications that are kept while the key is not known
+_LOOK = 0.2  # seconds between looks at a connection
+_CARE = 1.0  # seconds between looks for a master that listens, and publishes nothing yet
 _BURST = 0.5  # seconds in which the minions of a master that came back begin again
 _STATES = {"pending": State.PENDING, "rejected": State.REJECTED, "full": State.PENDING}
 
 Handler = Callable[[Seat, Publication], None]
+
+
+class _Knock:
+    """A sign-in under way; its keys are held no longer than that."""
+
+    __slots__ = ("_asked", "_joining", "_seat")
+
+    def __init__(self, joining: Joining, seat: Seat) -> None:
+        self._joining = joining
+        self._seat = seat
+        self._asked: tuple[SignIn, Pair] | None = None
+
+    def message(self) -> bytes:
+        sign_in, pair = self._asked = self._joining.knock(self._seat)
+        return sign_in.message(pair.public)
+
+    def done(self, answer: bytes | None) -> None:
+        self._joining.answered(self._seat, self._asked, answer)
 
 
 class Joining:
@@ -48,16 +68,21 @@ class Joining:
     async def watch(self, master: Master) -> None:
         """Look for ``master`` whenever there is no connection to it, until cancelled."""
         attempt = 0
+        if master is self._engine.masters[0] and self._fails_over and self._engine.spec.failback_interval:
+            self._fail_back(master)
         while True:
-            if master.up:
-                await asyncio.sleep(0.2)
+            if master.up and master.subscribed:
+                await asyncio.sleep(_LOOK)
                 continue
             trouble = await links.reachable(master.host, master.port)
             if not trouble:
                 attempt = 0
-                self._arrived(master)
+                if not master.up:
+                    self._arrived(master)
+                await asyncio.sleep(_CARE)
                 continue
             attempt += 1
+            self._gone(master)
             self._missing(master, f"the master cannot be reached: {trouble}", attempt)
             first = self._engine.minions[0]
             await asyncio.sleep(min(self._engine.back_off(first, attempt), 5.0))
@@ -70,8 +95,6 @@ class Joining:
         waiting, master.waiting = master.waiting, []
         for number, work in enumerate(waiting):
             self._engine.after(_BURST * number / len(waiting), work)
-        if master is self._engine.masters[0] and self._fails_over and self._engine.spec.failback_interval:
-            self._fail_back(master)
 
     def _missing(self, master: Master, trouble: str, attempt: int) -> None:
         master.trouble = trouble
@@ -82,7 +105,11 @@ class Joining:
 
     def _connection(self, master: Master, connected: bool) -> None:
         master.subscribed = connected
-        if connected or not master.up or self._engine.closed:
+        if not connected:
+            self._gone(master)
+
+    def _gone(self, master: Master) -> None:
+        if not master.up or self._engine.closed:
             return
         master.up = False
         for seat in master.seats.values():
@@ -106,9 +133,7 @@ class Joining:
         """Let ``minion`` come: to all masters, or to the first when the others are for failure."""
         masters = self._engine.masters
         for master in masters if self._engine.spec.kind == "hot-hot" else masters[:1]:
-            seat = Seat(minion, master)
-            master.seats[minion.id] = seat
-            self.sign_in(seat)
+            self.sign_in(master.seat(minion))
 
     def sign_in(self, seat: Seat) -> None:
         """Sign in at the master, as soon as it is there."""
@@ -121,13 +146,13 @@ class Joining:
             master.waiting.append(lambda: self.sign_in(seat))
             return
         seat.state = State.ASKING
-        begun: list[SignIn] = []
+        engine.requests(seat).submit(_Knock(self, seat))
 
-        def message() -> bytes:
-            begun[:] = [SignIn.new(seat.minion.id, master.key, known=seat.greeted, signer=engine.signer)]
-            return begun[0].message(engine.pair(seat.minion).public)
-
-        engine.requests(seat).submit(Exchange(message, lambda answer: self._answered(seat, begun[0], answer)))
+    def knock(self, seat: Seat) -> tuple[SignIn, Pair]:
+        """Return how ``seat`` signs in, and its keys."""
+        engine = self._engine
+        sign_in = SignIn.new(seat.minion.id, seat.master.key, known=seat.greeted, signer=engine.signer)
+        return sign_in, engine.pair(seat.minion)
 
     def refresh(self, seat: Seat) -> None:
         """Sign in anew, after a random delay: all minions of a master do it at the same time."""
@@ -150,14 +175,17 @@ class Joining:
         seat.state, seat.greeted = State.WAITING, False
         self.sign_in(seat)
 
-    def _answered(self, seat: Seat, sign_in: SignIn, answer: bytes | None) -> None:
+    def answered(self, seat: Seat, asked: tuple[SignIn, Pair] | None, answer: bytes | None) -> None:
+        """Take the ``answer`` to the sign-in that was ``asked`` with a key."""
         engine = self._engine
         if engine.closed or seat.state is not State.ASKING:
             return
         try:
+            if asked is None:
+                raise WireError("the minion's key cannot be read")
             if answer is None:
                 raise WireError("the master does not answer")
-            accepted = wire.read_sign_in(sign_in, answer, engine.pair(seat.minion))
+            accepted = wire.read_sign_in(asked[0], answer, asked[1])
             wanted = engine.spec.fingerprint
             if wanted and accepted.master.fingerprint != wanted:
                 raise WireError(f"the master has the fingerprint {accepted.master.fingerprint}, not {wanted}")
@@ -202,11 +230,16 @@ class Joining:
         return True
 
     def _fail_back(self, first: Master) -> None:
-        """Let all minions go back to the ``first`` master, each when it looks for it within the interval."""
-        interval = self._engine.spec.failback_interval
-        for master in self._engine.masters[1:]:
+        """
+        Let all minions go back to the ``first`` master, each when it looks for it within the interval; again and again.
+
+        A master that has just come back may take no minion yet: whom it did not answer looks for it once more.
+        """
+        half = self._engine.spec.failback_interval / 2
+        for master in self._engine.masters[1:] if first.up else ():
             for seat in list(master.seats.values()):
-                self._engine.after(interval * seat.minion.chance("failback"), self._go_back, seat, first)
+                self._engine.after(half * seat.minion.chance("failback"), self._go_back, seat, first)
+        self._engine.after(half, self._fail_back, first)
 
     def _go_back(self, seat: Seat, first: Master) -> None:
         if first.up and seat.state is not State.AWAY and seat.master.seats.get(seat.minion.id) is seat:
@@ -215,12 +248,11 @@ class Joining:
 
     def _move(self, seat: Seat, master: Master, delay: float) -> None:
         self.leave(seat)
-        del seat.master.seats[seat.minion.id]
+        seat.master.unseat(seat)
         if seat.requests:
             seat.requests.close()
-        moved = Seat(seat.minion, master)
+        moved = master.seat(seat.minion)
         moved.attempts = seat.attempts
-        master.seats[seat.minion.id] = moved
         self._engine.after(delay, self.sign_in, moved)
 
     # -- what follows a sign-in
@@ -295,8 +327,8 @@ class Joining:
         if not seat.master.subscribed and not self._engine.closed:
             self._engine.after(0.05, self._greet, seat)
             return
-        self._joined(seat)
         if not seat.minion.group.start_event:
+            self._joined(seat)
             return
         minion_id = seat.minion.id
         text = f"Minion {minion_id} started at {time.asctime()}"
@@ -304,10 +336,11 @@ class Joining:
         def load() -> dict[str, object]:
             return {"cmd": "_minion_event", "pretag": None, "data": text, "tag": f"salt/minion/{minion_id}/start"}
 
-        self._engine.ask(seat, load, lambda well, _answer: self._count_event(well))
+        def done(well: bool, _answer: object) -> None:
+            self._engine.counters.counts.events += well
+            self._joined(seat)
 
-    def _count_event(self, well: bool) -> None:
-        self._engine.counters.counts.events += well
+        self._engine.ask(seat, load, done, read_acknowledgement)
 
     # -- publications
 

@@ -3,13 +3,11 @@ The RSA keys of fake minions: made once, by all CPUs, and kept in one file of th
 
 They protect nothing but a lab, so all swarms of a user share them: key 0 is the shared one, minion ``n`` has key
 ``n + 1``. Beside each key stands its token, the signature of ``salt`` that goes with every request (it never changes).
-Loading a key checks no primes: that costs a thousand times more than all the rest.
 """
 
 from __future__ import annotations
 
 import contextlib
-import functools
 import os
 import signal
 import sqlite3
@@ -19,13 +17,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    PublicFormat,
-    load_der_private_key,
-)
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from salt.utils.rsax931 import RSAX931Signer
 
 from saltext_logilab.errors import UnavailableError
@@ -44,21 +36,6 @@ class Pair:
     private: bytes
     public: str
     token: bytes
-
-    def key(self) -> rsa.RSAPrivateKey:
-        """Return the private key to work with; the one that many minions share is loaded once."""
-        return _shared_key(self) if self.number == SHARED else self.load()
-
-    def load(self) -> rsa.RSAPrivateKey:
-        """Load the private key."""
-        key = load_der_private_key(self.private, password=None, unsafe_skip_rsa_key_validation=True)
-        assert isinstance(key, rsa.RSAPrivateKey)
-        return key
-
-
-@functools.lru_cache(maxsize=1)
-def _shared_key(pair: Pair) -> rsa.RSAPrivateKey:
-    return pair.load()
 
 
 def default_folder(environment: Mapping[str, str] = os.environ) -> Path:

@@ -11,8 +11,7 @@ import functools
 import logging
 import os
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass
+from typing import Protocol
 
 from saltext_logilab.swarm import zmtp
 from saltext_logilab.swarm.connections import Address, Connection
@@ -22,12 +21,14 @@ log = logging.getLogger(__name__)
 _SWEEP = 1.0  # seconds between looks for requests that nobody answers
 
 
-@dataclass(frozen=True)
-class Exchange:
-    """A request: ``message`` makes it when its turn comes, ``done`` gets the answer, or None when none came."""
+class Exchange(Protocol):
+    """A request and its answer."""
 
-    message: Callable[[], bytes]
-    done: Callable[[bytes | None], None]
+    def message(self) -> bytes:
+        """Make the request: its turn has come."""
+
+    def done(self, answer: bytes | None) -> None:
+        """Take the answer, or None when none came."""
 
 
 class _Line:

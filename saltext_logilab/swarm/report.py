@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from saltext_logilab.errors import ConfigurationError, UnavailableError
 
 FORMAT = 1
 MOST_PROBLEMS = 1000
+MOST_SAMPLES = 3600
 
 _LINES = (
     ("jobs published", "publications"),
@@ -96,6 +97,13 @@ def text(values: Mapping[str, Any]) -> str:
     if len(problems) > 10:
         made.append(f"… and {len(problems) - 10} more; --json shows them")
     return "\n".join(made)
+
+
+def kept(samples: Sequence[Mapping[str, Any]], sample: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return ``samples`` with one more: of a time in which no answer came, only the first and the last one."""
+    last = [one["answered"] for one in samples[-2:]]
+    idle = last == [sample["answered"]] * 2
+    return [*(samples[:-1] if idle else samples[-MOST_SAMPLES:]), sample]
 
 
 def burst(values: Mapping[str, Any]) -> tuple[float, float]:

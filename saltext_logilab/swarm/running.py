@@ -11,8 +11,8 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,6 @@ from saltext_logilab.errors import UnavailableError
 from saltext_logilab.swarm import report
 from saltext_logilab.swarm.swarm import Swarm
 
-_SAMPLES = 3600
 _FAMILY = 30  # looks after which the processes of the master are sought anew
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 
@@ -98,7 +97,7 @@ class Watch:
     def __init__(self, swarm: Swarm, wishes: Wishes) -> None:
         """Begin; :raises UnavailableError: there is no master with that pid."""
         self._swarm = swarm
-        self._samples: list[dict[str, Any]] = []
+        self._samples: list[Mapping[str, Any]] = []
         self._master = _process(wishes.master_pid) if wishes.master_pid else None
         self._family: list[psutil.Process] = []
         self._looks = 0
@@ -117,13 +116,13 @@ class Watch:
         last = self._samples[-1] if self._samples else sample
         passed = sample["seconds"] - last["seconds"]
         values["rate"] = round((sample["answered"] - last["answered"]) / passed, 1) if passed > 0 else 0.0
-        self._samples = [*self._samples[-_SAMPLES:], sample]
+        self._samples = report.kept(self._samples, sample)
         values["samples"] = self._samples
         if sample["master_cpu"] is not None:
             values["master_cpu"] = sample["master_cpu"]
         problems = self._swarm.problems()
         values["problem_count"] = len(problems)
-        values["problems"] = [asdict(problem) for problem in problems[: report.MOST_PROBLEMS]]
+        values["problems"] = [vars(problem) for problem in problems[: report.MOST_PROBLEMS]]
         return values
 
     def _master_cpu(self) -> float | None:

@@ -5,20 +5,26 @@ A minion at a master: signed in, waiting, refused; and the master itself as its 
 from __future__ import annotations
 
 import enum
+import functools
 import ipaddress
 import socket
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from saltext_logilab.errors import ConfigurationError, RefusedError, UnavailableError
+from saltext_logilab.swarm.behaviour import Group
 from saltext_logilab.swarm.connections import Address, Connection
+from saltext_logilab.swarm.distributions import Distribution
 from saltext_logilab.swarm.links import Requests
 from saltext_logilab.swarm.minions import FakeMinion
 from saltext_logilab.swarm.targets import Matcher
 from saltext_logilab.swarm.wire import MasterKey
 
 PORT = 4506
+
+Behaviour = tuple[Distribution, float, float]
 
 
 class State(enum.Enum):
@@ -34,6 +40,9 @@ class State(enum.Enum):
     AWAY = "away"  # flapping, as its specification says
 
 
+_COMING = (State.WAITING, State.ASKING)
+
+
 @dataclass(frozen=True)
 class Problem:
     """Why a minion is not joined at a master, and how often it has tried."""
@@ -46,19 +55,19 @@ class Problem:
 
 
 class Seat:
-    """The place of a minion at a master."""
+    """The place of a minion at a master, once :meth:`Master.seat` has given it; its master counts how it stands."""
 
     __slots__ = (
+        "_busy",
+        "_state",
         "attempts",
         "behind",
-        "busy",
         "greeted",
         "held",
         "master",
         "minion",
         "requests",
         "session",
-        "state",
         "subscription",
         "text",
         "token",
@@ -68,38 +77,80 @@ class Seat:
         """Seat ``minion`` at ``master``; it has not signed in."""
         self.minion = minion
         self.master = master
-        self.state = State.WAITING
+        self._state = State.WAITING
+        self._busy = False
         self.session = b""
         self.token = b""
         self.attempts = 0
         self.behind = False
         self.greeted = False
-        self.busy = False
         self.text = ""
         self.requests: Requests | None = None
         self.subscription: Connection | None = None
         self.held: list[Callable[[], None]] | None = None
 
+    @property
+    def state(self) -> State:
+        """How it stands with the master."""
+        return self._state
+
+    @state.setter
+    def state(self, state: State) -> None:
+        self._stand(state, busy=self._busy)
+
+    @property
+    def busy(self) -> bool:
+        """Whether its chores have begun."""
+        return self._busy
+
+    @busy.setter
+    def busy(self, busy: bool) -> None:
+        self._stand(self._state, busy=busy)
+
+    def _stand(self, state: State, *, busy: bool) -> None:
+        if self.master.seats.get(self.minion.id) is self:
+            self.master.count(self, -1)
+            self._state, self._busy = state, busy
+            self.master.count(self, 1)
+        else:
+            self._state, self._busy = state, busy
+
     def problem(self) -> Problem | None:
-        """Return why it is not joined, or None when it is, or when it is away as it should."""
-        if self.state is State.AWAY:
+        """Return why it is not joined; None when it is, is away as it should, or has to wait for its turn."""
+        if self.state is State.AWAY or (self.state in _COMING and not self.text):
             return None
         if self.state is State.JOINED:
             if self.master.up and self.master.subscribed:
                 return None
             lost = self.master.trouble or "the connection to the master is lost"
             return Problem(self.minion.id, self.master.name, State.UNREACHABLE.value, lost, self.attempts)
-        text = self.text or "has not signed in yet"
-        return Problem(self.minion.id, self.master.name, self.state.value, text, self.attempts)
+        return Problem(self.minion.id, self.master.name, self.state.value, self.text, self.attempts)
 
 
 @dataclass(frozen=True)
 class Publication:
-    """A job as a master has published it: ``asked_at`` by the loop's clock, ``means`` tells whom it means."""
+    """
+    A job as a master has published it: ``asked_at`` by the loop's clock, ``means`` tells whom it means.
+
+    What is the same for thousands of minions is found out once.
+    """
 
     load: dict[str, Any]
     asked_at: float
     means: Matcher
+    _stages: dict[str, Behaviour] = field(default_factory=dict)
+
+    @functools.cached_property
+    def jid(self) -> str:
+        """The job's id."""
+        return str(self.load["jid"])
+
+    def stage(self, group: Group) -> Behaviour:
+        """Return latency, rate of failures and rate of drops of this job in ``group``."""
+        if group.name not in self._stages:
+            fun = self.load["fun"]
+            self._stages[group.name] = group.stage(fun[0] if isinstance(fun, list) and fun else str(fun))
+        return self._stages[group.name]
 
 
 @dataclass
@@ -108,7 +159,8 @@ class Master:
     A master: its address, what is known of it, and who has a seat there.
 
     ``aes`` is empty while its key of publications is not known; what it publishes meanwhile stands in ``unread``, and
-    ``backlog`` holds what those minions still have to look at that have not signed in again.
+    ``backlog`` holds what those minions still have to look at that have not signed in again. ``tally`` counts the seats
+    by their states, and ``settled`` those that are joined and busy: nobody has to look at thousands of them for that.
     """
 
     name: str
@@ -122,6 +174,8 @@ class Master:
     publish_port: int = 0
     subscribed: bool = False
     seats: dict[str, Seat] = field(default_factory=dict)
+    tally: Counter[State] = field(default_factory=Counter)
+    settled: int = 0
     requests: Requests | None = None
     subscription: Connection | None = None
     last_frame: bytes = b""
@@ -130,6 +184,31 @@ class Master:
     backlog: list[Publication] = field(default_factory=list)
     behind: int = 0
     waiting: list[Callable[[], None]] = field(default_factory=list)
+
+    def seat(self, minion: FakeMinion) -> Seat:
+        """Give ``minion`` a seat."""
+        seat = self.seats[minion.id] = Seat(minion, self)
+        self.count(seat, 1)
+        return seat
+
+    def unseat(self, seat: Seat) -> None:
+        """Take a seat away."""
+        self.count(seat, -1)
+        del self.seats[seat.minion.id]
+
+    def count(self, seat: Seat, number: int) -> None:
+        """Count ``seat``, as it stands, in (1) or out (-1)."""
+        self.tally[seat.state] += number
+        if seat.busy and seat.state is State.JOINED:
+            self.settled += number
+
+    def problems(self) -> Iterator[Problem]:
+        """Give why minions are not joined."""
+        well = self.tally[State.AWAY] + (self.tally[State.JOINED] if self.up and self.subscribed else 0)
+        for seat in list(self.seats.values()) if well < len(self.seats) else ():
+            problem = seat.problem()
+            if problem:
+                yield problem
 
     @property
     def requested(self) -> Address:

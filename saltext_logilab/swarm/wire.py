@@ -13,6 +13,7 @@ import binascii
 import functools
 import hashlib
 import secrets
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ from salt.utils.rsax931 import RSAX931Verifier
 from saltext_logilab.errors import LogilabError, WireError
 from saltext_logilab.swarm.keys import Pair
 from saltext_logilab.swarm.sealing import StaleKeyError, parse_key, seal, unseal
+from saltext_logilab.swarm.unlocking import unlock
 
 VERSION = 3
 _OAEP = padding.OAEP(mgf=padding.MGF1(hashes.SHA1()), algorithm=hashes.SHA1(), label=None)  # noqa: S303  # Salt's own
@@ -158,9 +160,8 @@ def read_sign_in(sign_in: SignIn, reply: bytes, pair: Pair) -> Accepted:
         raise _refusal(inner[b"ret"], sign_in.minion)
     if master is None or b"session" not in inner:
         raise WireError("the master does not know version 3 of the protocol: a newer Salt is needed")
-    key = pair.key()
-    session = _unlock(key, _bytes(inner, b"session"))
-    aes = _open_aes(sign_in, inner, key, master)
+    session = unlock(pair.private, _bytes(inner, b"session"))
+    aes = _open_aes(sign_in, inner, pair, master)
     port = inner.get(b"publish_port")
     if not isinstance(port, int) or not 0 < port < 65536:
         raise WireError(f"the master publishes on no port: {port!r}")
@@ -170,7 +171,7 @@ def read_sign_in(sign_in: SignIn, reply: bytes, pair: Pair) -> Accepted:
 def request(session: bytes, token: bytes, minion: str, load: Mapping[str, Any], nonce: str) -> bytes:
     """Return the request ``load`` of ``minion`` as it is sent."""
     full = {**load, "id": minion, "nonce": nonce, "ts": int(time.time()), "tok": token}
-    sealed = seal(session, salt.payload.dumps(full))
+    sealed = seal(session, _dumped(full))
     return _packed({"enc": "aes", "load": sealed, "version": VERSION, "id": minion, **_ALGORITHMS})
 
 
@@ -181,13 +182,18 @@ def read_reply(session: bytes, reply: bytes, nonce: str) -> Any:
     :raises StaleKeyError: it cannot be read with ``session``, or the master could not read the request.
     :raises WireError: it is the answer to another request.
     """
+    return _loaded(check_reply(session, reply, nonce))
+
+
+def check_reply(session: bytes, reply: bytes, nonce: str) -> bytes:
+    """Return what the master has answered to a request with ``nonce``, packed; raises as :func:`read_reply`."""
     sealed = _unpacked(reply)
     if not isinstance(sealed, bytes):
         raise StaleKeyError("the master does not know this session any more")
     clear = unseal(session, sealed)
     if clear[:_NONCE] != nonce.encode():
         raise WireError("the master has answered another request")
-    return _loaded(clear[_NONCE:])
+    return clear[_NONCE:]
 
 
 def read_pillar(reply: bytes, nonce: str, pair: Pair, master: MasterKey) -> dict[str, Any]:
@@ -201,7 +207,7 @@ def read_pillar(reply: bytes, nonce: str, pair: Pair, master: MasterKey) -> dict
     if not isinstance(outer, dict) or b"key" not in outer or b"pillar" not in outer:
         raise StaleKeyError("the master gives no pillar")
     locked = _bytes(outer, b"key")
-    secret = parse_key(_unlock(pair.key(), locked))
+    secret = parse_key(unlock(pair.private, locked))
     signed = _mapping(unseal(secret, _bytes(outer, b"pillar")))
     data = _bytes(signed, b"data")
     master.check(data, _bytes(signed, b"sig"), _ALGORITHMS["sig_algo"])
@@ -272,18 +278,18 @@ def _check_signer(signer: MasterKey, inner: Mapping[bytes, Any]) -> None:
         raise WireError("the master's key is signed by another key than master_sign_key") from err
 
 
-def _open_aes(sign_in: SignIn, inner: Mapping[bytes, Any], key: rsa.RSAPrivateKey, master: MasterKey) -> bytes:
+def _open_aes(sign_in: SignIn, inner: Mapping[bytes, Any], pair: Pair, master: MasterKey) -> bytes:
     sealed, signature = _bytes(inner, b"aes"), _bytes(inner, b"sig")
     clear = _opened.get((master.pem, signature))
     if clear is None:
-        clear = _unlock(key, sealed)
+        clear = unlock(pair.private, sealed)
         master.check_digest(clear, signature)
         if len(_opened) >= _MOST_OPENED:
             _opened.clear()
         _opened[master.pem, signature] = clear
     aes, mark, token = clear.partition(b"_|-")
     if not mark and b"token" in inner:  # auth_mode 1, the default; in auth_mode 2 the token stands behind the key
-        token = _unlock(key, _bytes(inner, b"token"))
+        token = unlock(pair.private, _bytes(inner, b"token"))
     if token != sign_in.token:
         raise WireError("the master could not read the token: it has not the private key that it shows")
     return aes
@@ -297,15 +303,26 @@ def _refusal(verdict: object, minion: str) -> RefusedKeyError:
     return RefusedKeyError("rejected", "the master rejects the key, or has accepted another one under this id")
 
 
-def _unlock(key: rsa.RSAPrivateKey, sealed: bytes) -> bytes:
-    try:
-        return key.decrypt(sealed, _OAEP)
-    except ValueError as err:
-        raise WireError("the master has sealed something for another key") from err
+class _Packing(threading.local):
+    """A packer for each thread: a new one for each message costs more than what it packs."""
+
+    def __init__(self) -> None:
+        self.packer = msgpack.Packer(use_bin_type=False)
+
+
+_packing = _Packing()
 
 
 def _packed(message: Mapping[str, Any]) -> bytes:
-    return bytes(msgpack.packb(message, use_bin_type=False))
+    return bytes(_packing.packer.pack(message))
+
+
+def _dumped(message: dict[str, Any]) -> bytes:
+    """Return ``message`` as Salt packs it: dates, sets and very large numbers in its own way."""
+    try:
+        return _packed(message)
+    except (TypeError, ValueError, OverflowError):
+        return bytes(salt.payload.dumps(message))
 
 
 def _unpacked(message: bytes) -> Any:
@@ -314,7 +331,7 @@ def _unpacked(message: bytes) -> Any:
         raise WireError(f"a message of {len(message)} bytes is too large")
     try:
         return msgpack.unpackb(message, raw=True, strict_map_key=False)
-    except (ValueError, msgpack.UnpackException) as err:
+    except (TypeError, ValueError, msgpack.UnpackException) as err:  # TypeError: a mapping stands as a key
         raise WireError("a message is no msgpack") from err
 
 

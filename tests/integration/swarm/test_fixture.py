@@ -1,13 +1,14 @@
 """The pytest fixture, beside the daemons of pytest-salt-factories; run for each version of Salt."""
 
 import asyncio
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from saltext_logilab.swarm import pytest_plugin, spec
+from saltext_logilab.swarm import cleaning, pytest_plugin, spec
+from saltext_logilab.swarm.keys import Pool
 from saltext_logilab.swarm.swarm import Swarm
 
 pytestmark = pytest.mark.matrix
@@ -25,13 +26,20 @@ def test_fake_minions_beside_a_real_one(master: Any, minion: Any, salt_cli: Any,
 
 
 def test_own_keys_mine_pillar_and_restart_of_the_protocol(master: Any, salt_run_cli: Any, fake_minions: Any) -> None:
-    """Own keys sign in, the pillar is asked for, the mine is filled: with each version of Salt."""
+    """Own keys sign in, the pillar is asked for, the mine is filled, and all of it cleaned: with each Salt."""
     swarm = fake_minions(
         master, 3, id="own{{ index }}", key="own", ask_pillar=True, mine={"functions": {"grains.get": ["id"]}}
     )
     assert swarm.counts.pillars == 3
     mined = salt_run_cli.run("mine.get", "own*", "grains.get").data
     assert mined == {one: one for one in swarm.ids}
+    swarm.stop()
+    with closing(Pool()) as pool:
+        cleaned = cleaning.clean(master.config, pool)
+    assert cleaned.minions == tuple(swarm.ids)
+    assert salt_run_cli.run("mine.get", "own*", "grains.get").data == {}
+    assert [path for path in Path(master.config["cachedir"]).rglob("*own[0-2]*") if "jobs" not in path.parts] == []
+    assert not list(Path(master.config["pki_dir"]).rglob("own[0-2]"))
 
 
 def test_hundreds_come_at_once_and_leave_no_key(master: Any, salt_cli: Any) -> None:

@@ -1,6 +1,7 @@
 """``salt-swarm`` as a user and a script meet it, at a master that accepts no key by itself."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -171,6 +172,25 @@ def test_validate_names_the_line(tmp_path: Path, capsys: pytest.CaptureFixture[s
     spec.write_text("groups:\n  web:\n    drop: 3\n")
     assert cli.main(["validate", str(spec)]) == 2
     assert capsys.readouterr().err == f"salt-swarm: {spec}:3: groups:web:drop: 3 is no rate: 0 to 1, or 0% to 100%\n"
+
+
+def test_a_terminal_shows_how_it_is(address: str, tmp_path: Path) -> None:
+    """One line is written over again and again, and is gone at the end; a report is followed in the same way."""
+    terminal, inside = os.openpty()
+    command = [*SALT_SWARM, "run", "--minions", "2", "--master", address, "--seconds", "2", "--json"]
+    command += ["--report", str(tmp_path / "report.json")]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=inside, text=True, timeout=PATIENCE, check=True)
+    shown = os.read(terminal, 100_000).decode()
+    assert "of 2 joined · 0 returns (0/s)" in shown
+    assert shown.endswith("\r\x1b[K")
+    assert json.loads(done.stdout)["wanted"] == 2
+    follow = [*SALT_SWARM, "report", "--follow", str(tmp_path / "report.json")]
+    with subprocess.Popen(follow, stdout=inside, stderr=inside) as following:
+        wait_until(lambda: "of 2 joined" in os.read(terminal, 100_000).decode(), PATIENCE, "the line of the report")
+        following.send_signal(signal.SIGINT)
+        assert following.wait(PATIENCE) == 130
+    os.close(terminal)
+    os.close(inside)
 
 
 def test_it_ends_with_its_parent(address: str, tmp_path: Path) -> None:

@@ -12,8 +12,7 @@ from saltext_logilab.swarm.functions import Call, Outcome
 def ask(group: dict[str, Any], fun: str, *args: Any, number: int = 1, **kwargs: Any) -> Outcome:
     minion = minions.cast(spec.from_data({"seed": 3, "groups": {"web": group}}))[0]
     call = Call(fun, args, kwargs, "2026", lambda purpose: minion.chance(purpose, number))
-    scene = minion.scene(call.chance, fun=fun, args=list(args), kwargs=kwargs, jid="2026", grains=minion.grains)
-    return functions.answer(minion, call, scene, lambda: [{"jid": "77", "fun": "test.sleep"}])
+    return functions.answer(minion, call, lambda: [{"jid": "77", "fun": "test.sleep"}])
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -15,9 +16,25 @@ from hypothesis import strategies as st
 from saltext_logilab.errors import WireError
 from saltext_logilab.swarm import zmtp
 from saltext_logilab.swarm.connections import Connection
-from saltext_logilab.swarm.links import Exchange, Requests
+from saltext_logilab.swarm.links import Requests
 
 PATIENCE = 20
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request that is a message, and what is done with its answer."""
+
+    text: bytes
+    told: Callable[[bytes | None], object]
+
+    def message(self) -> bytes:
+        return self.text
+
+    def done(self, answer: bytes | None) -> None:
+        self.told(answer)
+
+
 GREETING = zmtp.opening("REQ")[:64]
 READY = zmtp.opening("REQ")[64:]
 
@@ -113,7 +130,7 @@ def test_requests_of_any_size_are_answered() -> None:
         requests = Requests(address, 2, PATIENCE)
         for size in sizes:
             message = bytes(size)
-            requests.submit(Exchange(lambda message=message: message, lambda got, size=size: seen.update({size: got})))  # type: ignore[misc]
+            requests.submit(Asked(message, lambda got, size=size: seen.update({size: got})))  # type: ignore[misc]
         await until(lambda: len(seen) == len(sizes))
         requests.close()
 
@@ -176,10 +193,10 @@ def test_a_request_fails_when_its_connection_is_lost_and_a_late_one_waits() -> N
     async def main() -> None:
         with listening(zmq.ROUTER) as (router, address):
             requests = Requests(address, 1, PATIENCE)
-            requests.submit(Exchange(lambda: b"first", seen.append))
+            requests.submit(Asked(b"first", seen.append))
             await asyncio.to_thread(router.recv_multipart)
         await until(lambda: seen == [None])
-        requests.submit(Exchange(lambda: b"second", seen.append))
+        requests.submit(Asked(b"second", seen.append))
         with listening(zmq.ROUTER, "tcp://{}:{}".format(*address)) as (router, _):
             router.send_multipart(await asyncio.to_thread(router.recv_multipart))
             await until(lambda: len(seen) == 2)
@@ -203,7 +220,7 @@ def test_a_program_that_is_no_master_is_tried_again() -> None:
 
         server = await asyncio.start_server(rude, "127.0.0.1", 0, family=socket.AF_INET)
         requests = Requests(server.sockets[0].getsockname(), 1, PATIENCE)
-        requests.submit(Exchange(lambda: b"secret", lambda _answer: None))
+        requests.submit(Asked(b"secret", lambda _answer: None))
         await until(lambda: len(visits) > 1)
         requests.close()
         server.close()

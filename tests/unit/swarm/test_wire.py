@@ -1,6 +1,7 @@
 """The protocol: what a master may say, and what a minion does not believe."""
 
 import base64
+import datetime
 import functools
 import hashlib
 import secrets
@@ -10,8 +11,13 @@ import pytest
 import salt.payload
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from hypothesis import given
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_der_private_key,
+)
+from hypothesis import example, given
 from hypothesis import strategies as st
 from salt.crypt import Crypticle
 from salt.utils.rsax931 import RSAX931Signer
@@ -19,6 +25,7 @@ from salt.utils.rsax931 import RSAX931Signer
 from saltext_logilab.errors import LogilabError, WireError
 from saltext_logilab.swarm import keys, sealing, wire
 from saltext_logilab.swarm.sealing import StaleKeyError
+from saltext_logilab.swarm.unlocking import unlock
 from saltext_logilab.swarm.wire import MasterKey, RefusedKeyError, SignIn
 
 NONCE = "0" * 32
@@ -27,6 +34,12 @@ NONCE = "0" * 32
 @functools.cache
 def pair(number: int = 0) -> keys.Pair:
     return keys.generate(number)
+
+
+def private(pair: keys.Pair) -> rsa.RSAPrivateKey:
+    key = load_der_private_key(pair.private, password=None)
+    assert isinstance(key, rsa.RSAPrivateKey)
+    return key
 
 
 class Answers:
@@ -42,11 +55,11 @@ class Answers:
         return MasterKey(self.pair.public)
 
     def sign(self, message: bytes) -> bytes:
-        return self.pair.load().sign(message, padding.PKCS1v15(), hashes.SHA1())
+        return private(self.pair).sign(message, padding.PKCS1v15(), hashes.SHA1())
 
     def accept(self, sign_in: SignIn, **changes: Any) -> bytes:
-        public = pair().load().public_key()
-        pem = self.pair.load().private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption())
+        public = private(pair()).public_key()
+        pem = private(self.pair).private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption())
         digest = hashlib.sha256(self.aes.encode()).hexdigest().encode()
         load: dict[str, Any] = {
             "enc": "pub",
@@ -153,6 +166,26 @@ def test_a_request_can_be_read_by_salt() -> None:
         wire.read_reply(key, salt.payload.dumps("bad load"), NONCE)
 
 
+@pytest.mark.parametrize(
+    "value", [datetime.datetime(2026, 1, 2, 3, 4, 5, 6), {1, 2}, 2**70, [{"a": 2**70}], b"\xff", "é", None, 1.5]
+)
+def test_a_return_is_packed_as_by_salt(value: object) -> None:
+    """Whatever a callable answers reaches the master as a real minion would send it."""
+    key = secrets.token_bytes(56)
+    sent = salt.payload.loads(wire.request(key, b"", "web1", {"return": value}, NONCE))
+    seen = salt.payload.loads(sealing.unseal(key, sent["load"]))["return"]
+    assert seen == salt.payload.loads(salt.payload.dumps({"return": value}))["return"]
+
+
+def test_a_key_opens_what_was_sealed_for_it_and_nothing_else() -> None:
+    """A key of another minion, a malformed one and a cut message are errors of ours."""
+    sealed = seal(private(pair()).public_key(), b"secret")
+    assert unlock(pair().private, sealed) == b"secret"
+    for key, message in ((pair(100).private, sealed), (b"no key", sealed), (pair().private, sealed[:-1])):
+        with pytest.raises(WireError):
+            unlock(key, message)
+
+
 def test_a_publication_is_checked() -> None:
     """A job is read when its key and its signature hold, and no other."""
     master = Answers()
@@ -172,6 +205,7 @@ def test_a_publication_is_checked() -> None:
 
 
 @given(st.binary(max_size=300))
+@example(b"\x81\x80\x00")
 def test_any_bytes_give_an_error_of_ours(message: bytes) -> None:
     """Whatever comes over the wire: nothing but our own errors."""
     sign_in = SignIn("web1", NONCE, b"", None)
