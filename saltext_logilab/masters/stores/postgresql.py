@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from saltext_logilab.errors import UnavailableError
@@ -182,7 +182,8 @@ class Postgresql:
         while True:
             async with self._told():
                 pause = random.uniform(*POLL)  # noqa: S311 - jitter, no secret
-                async for one in self._listening.notifies(timeout=pause):
+                await _is_readable(self._listening, pause)
+                async for one in self._listening.notifies(timeout=0):
                     group, _, member = one.payload.partition(" ")
                     if group != self._group:
                         continue
@@ -213,3 +214,14 @@ class Postgresql:
         except (psycopg.Error, UnicodeError) as err:
             lines = str(err).strip().splitlines() or [type(err).__name__]
             raise UnavailableError(f"PostgreSQL: {lines[0][:300]}") from err
+
+
+async def _is_readable(connection: AsyncConnection[Any], seconds: float) -> None:
+    """Wait until something has come over ``connection``, but no longer; psycopg itself looks ten times a second."""
+    loop, come, number = asyncio.get_running_loop(), asyncio.Event(), connection.fileno()
+    loop.add_reader(number, come.set)
+    try:
+        with suppress(asyncio.TimeoutError):
+            await within(seconds, come.wait())
+    finally:
+        loop.remove_reader(number)
