@@ -63,8 +63,10 @@ def test_a_key_goes_to_the_other_member_and_back(carry: Play) -> None:
         await until(lambda: nantes.accepted() == {"web1": KEYS[0]}, "accepted on nantes")
         (nantes.pki / "minions" / "web1").rename(nantes.pki / "minions_rejected" / "web1")
         await until(lambda: dict(paris.store.scan())["web1"].state == "rejected", "rejected on paris")
+        await until(lambda: paris.around.forgotten == 1, "an accepted key was taken away")
         (paris.pki / "minions_rejected" / "web1").unlink()
         await until(lambda: dict(nantes.store.scan()) == {}, "deleted on nantes")
+        assert nantes.around.forgotten == 0
 
     carry(story)
 
@@ -114,6 +116,9 @@ def test_a_different_key_is_never_taken_over(carry: Play) -> None:
         for site in (paris, nantes):
             await until(lambda site=site: [one.kind for one in site.journal.reports()] == ["conflict"], "reported")
         assert (paris.accepted(), nantes.accepted()) == ({"web1": KEYS[0]}, {"web1": KEYS[1]})
+        ((what, about),) = paris.around.told
+        both = {KEYS[0].fingerprint, KEYS[1].fingerprint}
+        assert (what, about["id"], set(about["fingerprints"])) == ("conflict", "web1", both)
         nantes.delete("web1")
         await until(lambda: nantes.accepted() == {"web1": KEYS[0]}, "the other key is taken then")
         await until(lambda: not paris.journal.reports() and not nantes.journal.reports(), "settled")
