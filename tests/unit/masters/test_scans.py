@@ -1,6 +1,6 @@
 """When all keys are looked at."""
 
-from saltext_logilab.masters.scans import INTERVAL, OFTEN, RARELY, Scans
+from saltext_logilab.masters.scans import INTERVAL, LONGEST, OFTEN, RARELY, Scans
 
 
 def test_a_store_that_has_changed_is_looked_at_when_it_is_calm():
@@ -21,13 +21,9 @@ def test_a_store_that_never_rests_is_looked_at_all_the_same():
 
 
 def test_what_a_look_costs_makes_them_rarer():
-    """At most a twentieth of the time, and at rest a thousandth of it."""
-    scans = Scans()
-    assert scans.is_due("one", 0.0)
-    scans.cost = 1.0
-    due = [second for second in range(1, 3000) if scans.is_due("one", float(second))]
-    assert due == [RARELY + 1, 2 * (RARELY + 1)]
-    assert not scans.is_due("two", 3000.0 - 2)
+    """At most a twentieth of the time, and at rest a thousandth of it, but every five minutes."""
+    for cost, interval in ((0.001, INTERVAL), (0.1, 0.1 * RARELY), (1.0, LONGEST)):
+        scans = Scans("one", "one", 0.0, cost)
+        assert next(second for second in range(1, 500) if scans.is_due("one", float(second))) == interval + 1
     scans = Scans("one", "one", 0.0, 1.0)
     assert [second for second in range(1, 40) if scans.is_due("two", float(second))] == [OFTEN + 1]
-    assert INTERVAL < RARELY
