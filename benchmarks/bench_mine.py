@@ -28,14 +28,15 @@ OUTBOX: dict[str, Any] = {"providers": {"mine": "logilab_mine"}, "engines": [{"l
 
 
 @contextmanager
-def one_minion(options: dict[str, Any]) -> Iterator[Lab]:
-    """Start two masters and a minion with ``options`` whose key both have accepted."""
+def one_minion(options: dict[str, Any], masters: dict[str, Any] | None = None) -> Iterator[Lab]:
+    """Start two masters (with options ``masters``) and a minion with ``options`` whose key both have accepted."""
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         lab = Lab(Path(folder) / "lab")
         try:
-            lab.up(Wish(masters=(A, B), minions=(MINION,), minion_options=options))
+            lab.up(Wish(masters=(A, B), minions=(MINION,), minion_options=options, master_options=masters or {}))
             while not all({A, B} <= set(one.connected) for one in lab.status() if one.name == MINION):
-                lab.run(A, "salt-key", "-A", "-y")
+                for master in (A, B) if masters else (A,):
+                    lab.run(master, "salt-key", "-A", "-y")
                 time.sleep(1)
             yield lab
         finally:

@@ -37,6 +37,7 @@ from saltext_logilab.masters.records import (
 from saltext_logilab.masters.shelf import Shelf, weight
 
 VERSION = 2
+CACHE_KIB = 512
 _SCHEMA = f"{notebook.SCHEMA}{shelf.SCHEMA}"
 
 FRESH = "fresh"
@@ -91,6 +92,7 @@ class Journal(Shelf):
 
     def _prepare(self) -> None:
         self._db.execute("PRAGMA busy_timeout = 5000")
+        self._db.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
         (version,) = self._db.execute("PRAGMA user_version").fetchone()
         if version not in (0, VERSION) or (self._identity is None and version == 0):
             raise UnavailableError(f"the journal {self.path} has version {version}, this program knows {VERSION}")

@@ -7,10 +7,11 @@ rename, so that at no moment a key is missing that was there, and nothing is rem
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
+import secrets
 import stat
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ from saltext_logilab.masters.records import State
 # In this order a key in two directories is read, as Salt does: a rejected one is never taken for accepted.
 _DIRECTORIES = {"rejected": "minions_rejected", "pending": "minions_pre", "accepted": "minions"}
 _DENIED = "minions_denied"
+_REMEMBERED = 10_000
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,7 @@ class KeyDirectories:
         self._read: dict[str, dict[str, tuple[int, Key | None]]] = {
             folder: {} for folder in (*_DIRECTORIES.values(), _DENIED)
         }
+        self._written: dict[tuple[str, str], int] = {}
         try:
             for folder in (*_DIRECTORIES.values(), _DENIED):
                 (pki_dir / folder).mkdir(mode=0o700, exist_ok=True)
@@ -133,13 +136,16 @@ class KeyDirectories:
         :raises UnavailableError: the kernel does not let it be followed.
         """
         mask = Mask.MOVED_TO | Mask.MOVED_FROM | Mask.DELETE | Mask.CLOSE_WRITE
+        self._written.clear()
         try:
             with Inotify() as inotify:
-                for folder in _DIRECTORIES.values():
-                    inotify.add_watch(self._pki / folder, mask)
+                watches = {inotify.add_watch(self._pki / folder, mask): folder for folder in _DIRECTORIES.values()}
                 async for event in inotify:
-                    if event.name and is_minion_id(event.name.name):
-                        hint(event.name.name)
+                    if event.watch is None or event.name is None:
+                        continue
+                    name = event.name.name
+                    if is_minion_id(name) and not self._is_written(watches[event.watch], name):
+                        hint(name)
         except OSError as err:
             raise UnavailableError(f"the key store {self._pki} cannot be followed: {err.strerror}") from err
 
@@ -155,7 +161,8 @@ class KeyDirectories:
             for name, key in self._folder(folder):
                 places.setdefault(name, {})[state] = key
         for name, key in self._folder(most[1]):
-            yield name, _held({**places.pop(name, {}), most[0]: key})
+            others = places.pop(name, None)
+            yield name, Held(most[0], key) if key and not others else _held({**(others or {}), most[0]: key})
         for name, keys in places.items():
             yield name, _held(keys)
 
@@ -168,7 +175,7 @@ class KeyDirectories:
         self._directories()
         found: dict[str, Held] = {}
         for minion in ids:
-            held = self._look(minion) if is_minion_id(minion) else None
+            held = self.look(minion)
             if held:
                 found[minion] = held
         return found
@@ -179,19 +186,19 @@ class KeyDirectories:
 
         :raises UnavailableError: it cannot be written; then the store is as before.
         """
-        target = self._pki / _DIRECTORIES[state.value] / minion
-        others = [folder for name, folder in _DIRECTORIES.items() if name != state.value]
+        target = _DIRECTORIES[state.value]
         try:
             self._deny_other(minion, key)
-            for other in others:  # the same key elsewhere is moved: at no moment it stands in two places or in none
-                if self._current(other, minion) == key:
-                    (self._pki / other / minion).rename(target)
-                    break
+            places = [folder for folder in _DIRECTORIES.values() if folder != target]
+            seen = {folder: _Seen.of(f"{self._prefix}/{folder}/{minion}") for folder in places}
+            others = {folder: self._key(folder, minion, one) for folder, one in seen.items() if one}
+            same = next((folder for folder, one in others.items() if one == key), None)
+            if same:  # it is moved: at no moment it stands in two places or in none
+                (self._pki / same / minion).rename(self._pki / target / minion)
             else:
-                self._write(target, key.pem)
-            for other in others:
-                if _Seen.of(f"{self._prefix}/{other}/{minion}"):
-                    (self._pki / other / minion).unlink(missing_ok=True)
+                self._write(target, minion, key)
+            for folder in others.keys() - {same}:
+                (self._pki / folder / minion).unlink(missing_ok=True)
             if self._current(_DENIED, minion) == key:  # it was denied for another one in its place
                 (self._pki / _DENIED / minion).unlink(missing_ok=True)
         except OSError as err:
@@ -244,7 +251,14 @@ class KeyDirectories:
             found[state] = {"count": len(keys), "keys": shown}
         return found
 
-    def _look(self, minion: str) -> Held | None:
+    def look(self, minion: str) -> Held | None:
+        """
+        Return what the store holds of one id now, None for nothing: which may be because its directories are missing.
+
+        :raises UnavailableError: a file cannot be looked at.
+        """
+        if not is_minion_id(minion):
+            return None
         keys: dict[str, Key | None] = {}
         for state, folder in _DIRECTORIES.items():
             seen = _Seen.of(f"{self._prefix}/{folder}/{minion}")
@@ -280,13 +294,31 @@ class KeyDirectories:
         if pending and pending != key:
             (self._pki / _DIRECTORIES["pending"] / minion).rename(self._pki / _DENIED / minion)
 
-    def _write(self, target: Path, pem: str) -> None:
-        descriptor, name = tempfile.mkstemp(dir=self._pki, prefix=".logilab-")
+    def _write(self, folder: str, minion: str, key: Key) -> None:
+        """Write a file beside the directories, and move it there; remember that it was written here."""
+        content, target = key.pem.encode("ascii"), f"{self._prefix}/{folder}/{minion}"
+        name = f"{self._prefix}/.logilab-{secrets.token_hex(8)}"
+        descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
-            with os.fdopen(descriptor, "w", encoding="ascii") as file:
-                file.write(pem)
-            Path(name).chmod(0o644)
-            Path(name).rename(target)
+            try:
+                if os.write(descriptor, content) != len(content):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                os.fchmod(descriptor, 0o644)
+                written = os.fstat(descriptor)
+            finally:
+                os.close(descriptor)
+            os.rename(name, target)  # noqa: PTH104 - thousands of keys are written: as above
         except OSError:
             Path(name).unlink(missing_ok=True)
             raise
+        seen = _Seen.of(target)
+        if seen and (seen.inode, seen.mtime_ns, seen.size) == (written.st_ino, written.st_mtime_ns, written.st_size):
+            self._read[folder][minion] = (hash(seen), key)
+            self._written[folder, minion] = hash(seen)
+
+    def _is_written(self, folder: str, minion: str) -> bool:
+        """Say whether a file that the kernel tells of is still the one that was written here."""
+        if len(self._written) > _REMEMBERED:
+            self._written.clear()  # too much was looked at once: no harm
+        known = self._written.pop((folder, minion), None)
+        return known is not None and known == hash(_Seen.of(f"{self._prefix}/{folder}/{minion}"))

@@ -100,6 +100,8 @@ def effect(records: Iterable[Record]) -> Effect:
     """
     by_key: dict[str, list[Record]] = {}
     known = concurrent(records)
+    if len(known) == 1:
+        return Effect(known[0].state, known[0].fingerprint, known[0].value)
     for record in known:
         if not any(other.follows(record) for other in known):  # what has settled a conflict outlives what follows it
             by_key.setdefault(record.fingerprint, []).append(record)

@@ -127,6 +127,10 @@ class KeyCache:
                 found[minion] = Held(entry["state"], key) if key else Held("damaged", None)
         return found
 
+    def look(self, minion: str) -> Held | None:
+        """Return what the store holds of one id now; :raises UnavailableError: the bank cannot be read."""
+        return self.read([minion]).get(minion)
+
     def put(self, minion: str, state: State, key: Key) -> None:
         """
         Make ``key`` the one of ``minion``, in ``state``. Another key that is pending there becomes a denied one.

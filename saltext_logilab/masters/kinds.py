@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -29,10 +30,15 @@ def verify(blob: bytes, signature: bytes, members: Mapping[bytes, bytes]) -> Sig
         return None
     check(record)
     try:
-        Ed25519PublicKey.from_public_bytes(public).verify(signature, DOMAIN + blob)
+        _key(public).verify(signature, DOMAIN + blob)
     except InvalidSignature as err:
         raise WireError(f"a record about {record.subject!r} has a wrong signature") from err
     return Signed(record, blob, signature)
+
+
+@lru_cache(maxsize=64)
+def _key(public: bytes) -> Ed25519PublicKey:
+    return Ed25519PublicKey.from_public_bytes(public)
 
 
 def chain(founder: bytes, pairs: Iterable[tuple[bytes, bytes]]) -> list[Signed]:

@@ -186,7 +186,8 @@ class Member:
     # -- what changes --------------------------------------------------------------------------------------------------
 
     def _arrived(self, subjects: set[str]) -> None:
-        self._follow_group()
+        if not subjects or any(one.startswith("SHA256:") for one in subjects):
+            self._follow_group()
         self._carriers.send()  # what has come over one carrier goes out over the others
         self._rounds.arrived({one for one in subjects if not one.startswith("SHA256:")})
 

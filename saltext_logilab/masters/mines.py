@@ -9,7 +9,7 @@ Other drivers are servers that masters can share by themselves.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -50,12 +50,11 @@ class MinionData:
             return ""
         return " ".join([f"{folder.st_dev}:{folder.st_ino}", *keys])
 
-    def stamps(self, kind: str, minions: Iterable[str]) -> dict[str, bytes]:
+    def stamps(self, kind: str, minions: Collection[str]) -> dict[str, bytes]:
         """Return of each of ``minions`` that has data what changes when these do."""
         if self._apart:
-            wanted = set(minions)
             found = _files(self._root / kind)
-            return {minion: stamp for minion, stamp in found.items() if minion in wanted}
+            return {minion: stamp for minion, stamp in found.items() if minion in minions}
         told = ((minion, self.stamp(kind, minion)) for minion in minions)
         return {minion: stamp for minion, stamp in told if stamp}
 

@@ -8,6 +8,7 @@ what was applied: that is its context. A store that agrees with what was applied
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -28,10 +29,44 @@ class Applied:
     fingerprint: str
     context: Vector = field(hash=False)
 
+    def __post_init__(self) -> None:
+        """Share the text of the fingerprint with the key: there may be many thousands."""
+        object.__setattr__(self, "fingerprint", sys.intern(self.fingerprint))
+
     @property
     def decision(self) -> Decision:
         """The state and fingerprint."""
         return (self.state, self.fingerprint)
+
+
+class Standing(dict[str, Applied]):
+    """What was last applied, by id; which of it are accepted keys is gathered once until something is changed."""
+
+    def __init__(self, applied: Mapping[str, Applied]) -> None:
+        """Take what was ``applied``."""
+        super().__init__(applied)
+        self._accepted: dict[str, str] | None = None
+
+    def note(self, applied: Mapping[str, Applied]) -> None:
+        """Take what was ``applied`` since."""
+        self._accepted = None
+        self.update(applied)
+
+    def forget(self, subjects: Iterable[str]) -> None:
+        """Know nothing of ``subjects``."""
+        self._accepted = None
+        for one in subjects:
+            del self[one]
+
+    def of(self, subjects: Iterable[str]) -> dict[str, Applied]:
+        """Return what was applied for ``subjects``."""
+        return {one: self[one] for one in subjects if one in self}
+
+    def accepted(self) -> Mapping[str, str]:
+        """Return the fingerprints of the accepted keys, by minion: not to be changed."""
+        if self._accepted is None:
+            self._accepted = {one: was.fingerprint for one, was in self.items() if was.state is State.ACCEPTED}
+        return self._accepted
 
 
 @dataclass(frozen=True)
@@ -76,6 +111,8 @@ def decided(held: Held | None) -> tuple[State, Key] | None:
 
 def is_settled(held: Held | None, applied: Applied | None) -> bool:
     """Say whether the store shows what was last applied, in one place: there is nothing to do about it."""
+    if held and held.key and applied and held.state == applied.state:  # nearly all
+        return not held.doubled and held.key.fingerprint == applied.fingerprint
     return not (held and held.doubled) and _is_unchanged(held, applied)
 
 

@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from functools import cached_property
+from functools import cached_property, lru_cache
 from hashlib import sha256
 from typing import Any
 
@@ -34,6 +34,7 @@ ORIGIN_SIZE = 12
 VALUE_LIMIT = 16 * 1024
 BLOB_LIMIT = VALUE_LIMIT + 8 * 1024
 ACTOR_LIMIT = 64
+DECODED = 512
 
 DOMAIN = b"saltext-logilab masters record 2\0"
 _FORMAT = 2
@@ -175,10 +176,17 @@ def decode(blob: bytes) -> Record:
     """
     Decode the signed bytes ``blob``, without a look at the signature and at what its kind asks for.
 
+    A record that comes is decoded where it is verified, merged and applied: the last ones are kept.
+
     :raises WireError: they are no record.
     """
-    if len(blob) > BLOB_LIMIT:
-        raise WireError(f"a record has {len(blob)} bytes, more than {BLOB_LIMIT}")
+    if not isinstance(blob, bytes) or len(blob) > BLOB_LIMIT:
+        raise WireError(f"a record is no bytes, or more than {BLOB_LIMIT}")
+    return _decode(blob)
+
+
+@lru_cache(maxsize=DECODED)
+def _decode(blob: bytes) -> Record:
     try:
         form, *fields = msgpack.unpackb(blob, strict_map_key=False)
         if form != _FORMAT:
@@ -215,5 +223,7 @@ def _is_dot(origin: object, counter: object) -> bool:
 def concurrent(records: Iterable[Record]) -> list[Record]:
     """Return the ``records`` of one subject that none of them supersedes, in a fixed order."""
     records = list({one.dot: one for one in records}.values())
+    if len(records) == 1:
+        return records
     kept = [one for one in records if not any(other.supersedes(one) for other in records)]
     return sorted(kept, key=lambda one: one.dot)

@@ -3,7 +3,8 @@ Rounds: look at the key store and the records, and bring each in line with the o
 
 A round looks at some ids or at all: what was changed here becomes records, and what the records mean is applied. It is
 begun by a hint (the id of a key that seems to have changed; it decides where to look, never what is so), by records
-that came, a second after a key directory has changed, and every thirty seconds.
+that came, when the key directories have changed and then not for a second, and now and then: see
+:class:`~saltext_logilab.masters.scans.Scans`.
 """
 
 from __future__ import annotations
@@ -19,9 +20,11 @@ from saltext_logilab.masters.guard import forever
 from saltext_logilab.masters.journal import FRESH, Journal
 from saltext_logilab.masters.keydirs import Held
 from saltext_logilab.masters.keys import Effect, effect
+from saltext_logilab.masters.memory import give_back
 from saltext_logilab.masters.reconcile import (
     Applied,
     Change,
+    Standing,
     Step,
     decided,
     is_settled,
@@ -32,13 +35,14 @@ from saltext_logilab.masters.reconcile import (
     yielding,
 )
 from saltext_logilab.masters.records import MEMBER_SIZE, Record, State, join
+from saltext_logilab.masters.scans import Scans
 from saltext_logilab.masters.surroundings import KeyStore, Links, Surroundings
 
 log = logging.getLogger(__name__)
 
 POLL_INTERVAL = 1.0
-SCAN_INTERVAL = 30.0
 SECOND_READING = 0.03
+LONGEST_PAUSE = 0.25
 
 
 class Rounds:
@@ -64,7 +68,8 @@ class Rounds:
         self._surroundings = surroundings
         self._links = links
         self._news = news
-        self._applied = journal.applied()
+        self._applied = Standing(journal.applied())
+        self._scans = Scans()
         self._hints: set[str] = set()
         self._everything = True
         self._wake = asyncio.Event()
@@ -77,9 +82,9 @@ class Rounds:
             forever(self._next_round, self._failed),
         )
 
-    def accepted(self) -> dict[str, str]:
-        """Return the fingerprints of the accepted keys, by minion, as they were last applied."""
-        return {one: was.fingerprint for one, was in self._applied.items() if was.state is State.ACCEPTED}
+    def accepted(self) -> Mapping[str, str]:
+        """Return the fingerprints of the accepted keys, by minion, as they were last applied: not to be changed."""
+        return self._applied.accepted()
 
     def holds(self, minion: str) -> str:
         """Return the fingerprint of the key of ``minion`` that is accepted in the key store now; empty for none."""
@@ -93,7 +98,7 @@ class Rounds:
 
     def look_again(self) -> None:
         """Begin a round over everything."""
-        self._applied = self._journal.applied()
+        self._applied = Standing(self._journal.applied())
         self.unapplied |= self._journal.subjects()
         self._everything = True
         self._wake.set()
@@ -148,12 +153,9 @@ class Rounds:
             following.cancel()
 
     async def _poll(self) -> None:
-        stamp: object = None
-        scanned = float("-inf")
         while True:
-            now, seen = time.monotonic(), self._store.stamp()
-            if seen != stamp or now - scanned > SCAN_INTERVAL:
-                stamp, scanned, self._everything = seen, now, True
+            if self._scans.is_due(self._store.stamp(), time.monotonic()):
+                self._everything = True
                 self._wake.set()
             self._collect()
             self._mend("poll")
@@ -166,8 +168,8 @@ class Rounds:
             began = time.monotonic()
             await self._round()
             self._mend("round")
-            # A burst of changes is taken in ever larger pieces: no more than a third of the time goes into rounds.
-            await asyncio.sleep(0.01 + 2 * (time.monotonic() - began))
+            # A burst of changes is taken in ever larger pieces, but not in so large ones that the last waits for long.
+            await asyncio.sleep(min(0.01 + 2 * (time.monotonic() - began), LONGEST_PAUSE))
 
     def _failed(self, error: str) -> None:
         self._fail("round", error)
@@ -194,12 +196,15 @@ class Rounds:
         whole = self._everything or bool(self._journal.note(FRESH))
         hints, arrived = self._hints, set(self.unapplied)
         self._everything, self._hints = False, set()
+        begun = time.thread_time()
         store, subjects = self._look(arrived, None if whole else hints)
+        if whole:
+            self._scans.cost = time.thread_time() - begun
         await self._read_again(store, subjects)
         self._recover_lost_store(store, subjects)
         records = self._journal.records(subjects)
         self._originate(store, subjects, records)
-        plan = steps(subjects, store, self._applied_of(subjects), records)
+        plan = steps(subjects, store, self._applied.of(subjects), records)
         if whole:
             plan += self._orphans(store)
         waiting = self._apply(plan, store)
@@ -208,6 +213,7 @@ class Rounds:
         if whole:
             self._journal.set_note("store", self._store.identity().encode())
             self._settle_denied()
+            give_back()
             if not self.caution.unknown:
                 self._journal.set_note(FRESH, b"")  # the journal explains all that is here: it is new no more
 
@@ -228,7 +234,7 @@ class Rounds:
 
     def _originate(self, store: Mapping[str, Held], subjects: set[str], records: dict[str, list[Record]]) -> None:
         """Make records of what was decided in this key store, unless it has to wait for an operator."""
-        changes = local_changes(store, self._applied_of(subjects), records)
+        changes = local_changes(store, self._applied.of(subjects), records)
         fresh = bool(self._journal.note(FRESH))
         changes = self._yield(changes, records, fresh=fresh)
         keys = sum(was.state is not State.DELETED for was in self._applied.values())
@@ -239,7 +245,7 @@ class Rounds:
         if changes:
             shown = self._journal.originate(changes, int(time.time()))
             self._links.send()
-            self._applied.update(shown)
+            self._applied.note(shown)
             records.update(self._journal.records(shown))
 
     def _yield(self, changes: list[Change], records: Mapping[str, list[Record]], *, fresh: bool) -> list[Change]:
@@ -248,7 +254,7 @@ class Rounds:
         shown = {one.subject: Applied(one.state, one.fingerprint, {}) for one in given}
         if shown:
             self._journal.set_applied(shown)
-            self._applied.update(shown)
+            self._applied.note(shown)
             for one in given:
                 detail = f"{one.state.value} here, and known to be decided otherwise: that stands"
                 log.warning("%s: %s", one.subject, detail)
@@ -262,8 +268,7 @@ class Rounds:
         gone, unheard = orphans(alone, self._applied, self._journal.frontier(), self._journal.group().permits)
         if unheard:
             self._journal.forget_applied(unheard)
-            for subject in unheard:
-                del self._applied[subject]
+            self._applied.forget(unheard)
             self._everything = True
         store.update(self._store.read(one.subject for one in gone))
         return [one for one in gone if is_settled(store.get(one.subject), self._applied.get(one.subject))]
@@ -271,10 +276,7 @@ class Rounds:
     def _collect(self) -> None:
         """Drop the tombstones that all members have acknowledged."""
         if self._journal.collect():
-            self._applied = self._journal.applied()
-
-    def _applied_of(self, subjects: Iterable[str]) -> dict[str, Applied]:
-        return {one: self._applied[one] for one in subjects if one in self._applied}
+            self._applied = Standing(self._journal.applied())
 
     def _recover_lost_store(self, store: Mapping[str, Held], subjects: Iterable[str]) -> None:
         """
@@ -282,13 +284,12 @@ class Rounds:
 
         What is missing there is no decision: it is put back from the records.
         """
-        gone = vanished(store, self._applied_of(subjects))
+        gone = vanished(store, self._applied.of(subjects))
         identity, known = self._store.identity().encode(), self._journal.note("store")
         if gone and identity and known not in (b"", identity):
             log.warning("The key store is another one than before: the %d keys that it lacks are put back", len(gone))
             self._journal.forget_applied(gone)
-            for subject in gone:
-                del self._applied[subject]
+            self._applied.forget(gone)
         elif (
             not identity
             and len(gone) > 1
@@ -300,7 +301,7 @@ class Rounds:
 
     async def _read_again(self, store: dict[str, Held], subjects: Iterable[str]) -> None:
         """A key that has vanished is read once more: Salt's store writes by removing first."""
-        gone = vanished(store, self._applied_of(subjects))
+        gone = vanished(store, self._applied.of(subjects))
         if gone:
             await asyncio.sleep(SECOND_READING)
             again = self._store.read(gone)
@@ -320,7 +321,7 @@ class Rounds:
         for step in plan:
             held = store.get(step.subject)
             try:
-                if (step.put or step.remove) and self._store.read([step.subject]).get(step.subject) != held:
+                if (step.put or step.remove) and self._store.look(step.subject) != held:
                     waiting.add(step.subject)
                     self._wake.set()
                     continue
@@ -330,7 +331,7 @@ class Rounds:
                 errors.append(str(err))
         if done:
             self._journal.set_applied(done)
-            self._applied.update(done)
+            self._applied.note(done)
             self._news()
         self._forget_if_due()
         if errors:
@@ -367,17 +368,18 @@ class Rounds:
                 self._journal.settle(report.subject, "denied")
 
     def _report(self, effects: dict[str, Effect]) -> None:
+        known = {(one.subject, one.kind) for one in self._journal.reports()} if effects else set()
         for subject, means in effects.items():
             if means.rivals:
                 keys = [one.fingerprint for one in means.rivals]
                 if self._note(subject, "conflict", f"different keys on different masters: {' and '.join(keys)}"):
                     self._surroundings.tell("conflict", {"id": subject, "fingerprints": keys})
-            else:
+            elif (subject, "conflict") in known:
                 self._journal.settle(subject, "conflict")
             if means.overruled:
                 lost = ", ".join(sorted({one.state.value for one in means.overruled}))
                 self._note(subject, "overruled", f"{lost} and at the same time {means.state and means.state.value}")
-            else:
+            elif (subject, "overruled") in known:
                 self._journal.settle(subject, "overruled")
 
     def _note(self, subject: str, kind: str, detail: str) -> bool:

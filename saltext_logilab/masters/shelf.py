@@ -23,6 +23,15 @@ CREATE INDEX records_subject ON records (kind, subject);
 CREATE INDEX tombstones ON records (kind) WHERE state = 'deleted';
 """
 
+# From one origin to the next: SQLite's DISTINCT would look at each of many thousands of records.
+_ORIGINS = """
+WITH RECURSIVE step (origin) AS (
+    SELECT MIN(origin) FROM records
+    UNION ALL SELECT (SELECT MIN(r.origin) FROM records r WHERE r.origin > step.origin) FROM step
+    WHERE step.origin IS NOT NULL
+) SELECT origin FROM step WHERE origin IS NOT NULL
+"""
+
 
 class Shelf(Notebook):
     """The tables of the journal that hold records."""
@@ -52,14 +61,18 @@ class Shelf(Notebook):
 
     def beyond(self, frontier: Vector, kind: str | None = None) -> Iterator[tuple[bytes, bytes]]:
         """Yield blob and signature of the records (of ``kind``) that ``frontier`` lacks, those about members first."""
-        yield from self._beyond(frontier, f"kind = '{groups.KIND}'")
-        if kind is None:
-            yield from self._beyond(frontier, f"kind != '{groups.KIND}'")
+        if kind in (None, groups.KIND):
+            yield from self._about_members(frontier)
+        query = "SELECT blob, signature FROM records WHERE origin = ? AND counter > ? AND kind != ? ORDER BY counter"
+        for origin in self.origins() if kind is None else ():
+            yield from self._db.execute(query, (origin, frontier.get(origin, 0), groups.KIND)).fetchall()
 
-    def _beyond(self, frontier: Vector, where: str) -> Iterator[tuple[bytes, bytes]]:
-        for (origin,) in self._db.execute("SELECT DISTINCT origin FROM records").fetchall():
-            query = f"SELECT blob, signature FROM records WHERE origin = ? AND counter > ? AND {where} ORDER BY counter"  # noqa: S608 - a constant
-            yield from self._db.execute(query, (origin, frontier.get(origin, 0))).fetchall()
+    def _about_members(self, frontier: Vector) -> Iterator[tuple[bytes, bytes]]:
+        """Yield them, found by their kind: there are few, among many thousands of others."""
+        query = "SELECT origin, counter, blob, signature FROM records WHERE kind = ? ORDER BY origin, counter"
+        for origin, counter, blob, signature in self._db.execute(query, (groups.KIND,)).fetchall():
+            if counter > frontier.get(origin, 0):
+                yield blob, signature
 
     def frontier(self) -> dict[bytes, int]:
         """Return up to which counter of each origin this journal knows all that is not superseded."""
@@ -69,9 +82,9 @@ class Shelf(Notebook):
         """Yield the names of all records."""
         yield from self._db.execute("SELECT origin, counter FROM records").fetchall()
 
-    def origins(self) -> set[bytes]:
-        """Return the origins of all records."""
-        return {origin for (origin,) in self._db.execute("SELECT DISTINCT origin FROM records")}
+    def origins(self) -> list[bytes]:
+        """Return the origins of all records, sorted."""
+        return [origin for (origin,) in self._db.execute(_ORIGINS)]
 
     def count_within(self, origin: bytes, counter: int) -> int:
         """Return the number of records of ``origin`` up to ``counter``."""
@@ -80,9 +93,8 @@ class Shelf(Notebook):
 
     def count_beyond(self, frontier: Vector) -> int:
         """Return the number of records that ``frontier`` does not cover."""
-        origins = self._db.execute("SELECT DISTINCT origin FROM records").fetchall()
         query = "SELECT COUNT(*) FROM records WHERE origin = ? AND counter > ?"
-        return sum(self._db.execute(query, (one, frontier.get(one, 0))).fetchone()[0] for (one,) in origins)
+        return sum(self._db.execute(query, (one, frontier.get(one, 0))).fetchone()[0] for one in self.origins())
 
     def digest(self) -> bytes:
         """
@@ -109,9 +121,11 @@ class Shelf(Notebook):
             query = "SELECT blob, signature FROM records WHERE kind = ? AND subject = ?"
             rows = self._db.execute(query, (kind, subject)).fetchall()
             present = [Signed(decode(blob), blob, signature) for blob, signature in rows]
-            if self._keep(present, _winners([*present, *arrivals])):
+            candidates = [*present, *arrivals]
+            if self._keep(present, _winners(candidates) if len(candidates) > 1 else candidates):
                 changed.add(subject)
-            self._report_doubles([*present, *arrivals])
+            if len(candidates) > 1:
+                self._report_doubles(candidates)
         return changed
 
     def _report_doubles(self, candidates: list[Signed]) -> None:

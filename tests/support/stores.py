@@ -6,7 +6,7 @@ import contextlib
 import secrets
 import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import psycopg
@@ -141,6 +141,19 @@ class EtcdStore(Store):
         for one in alarms.alarms:
             off = rpc.AlarmRequest.AlarmAction.DEACTIVATE
             self._call("MaintenanceStub", "Alarm", rpc.AlarmRequest(action=off, memberID=one.memberID, alarm=one.alarm))
+
+    def ask_for_passwords(self, users: Mapping[str, str]) -> None:
+        """Let etcd ask for the passwords of ``users``; all but root may read and write what lies in this place only."""
+        place = self._range()
+        permission = rpc.Permission(permType=rpc.Permission.READWRITE, **place)
+        self._call("AuthStub", "RoleAdd", rpc.AuthRoleAddRequest(name="group"))
+        self._call("AuthStub", "RoleGrantPermission", rpc.AuthRoleGrantPermissionRequest(name="group", perm=permission))
+        self._call("AuthStub", "RoleAdd", rpc.AuthRoleAddRequest(name="root"))
+        for name, password in users.items():
+            self._call("AuthStub", "UserAdd", rpc.AuthUserAddRequest(name=name, password=password))
+            role = "root" if name == "root" else "group"
+            self._call("AuthStub", "UserGrantRole", rpc.AuthUserGrantRoleRequest(user=name, role=role))
+        self._call("AuthStub", "AuthEnable", rpc.AuthEnableRequest())
 
     def compact(self) -> None:
         """Forget all history."""

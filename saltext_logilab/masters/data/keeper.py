@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -49,7 +49,7 @@ class Cache(Protocol):
     is_followed: bool
 
     def identity(self, kind: str) -> str: ...
-    def stamps(self, kind: str, minions: Iterable[str]) -> dict[str, bytes]: ...
+    def stamps(self, kind: str, minions: Collection[str]) -> dict[str, bytes]: ...
     def stamp(self, kind: str, minion: str) -> bytes: ...
     def read(self, kind: str, minion: str) -> dict[str, Any]: ...
     def write(self, kind: str, minion: str, data: Mapping[str, Any]) -> bytes: ...
@@ -83,7 +83,7 @@ class Keeper:
         """Take notice of all that has changed in the cache; say whether there are other versions than before."""
         async with self._looking:
             before = self.digests()
-            accepted = dict(self.keys.accepted())
+            accepted = self.keys.accepted()
             self._drop(accepted)
             self.files = 0
             for kind in self.kinds:

@@ -207,7 +207,8 @@ class StoreCarrier:
         due = HEARTBEAT
         if self._is_in():
             pause = PAUSE if self._has_news() else HEARTBEAT
-            due = min(self._said_at + pause - time.monotonic(), GRACE if self._duty.lacking else HEARTBEAT)
+            is_waiting = self._duty.lacking or self._reader.differs
+            due = min(self._said_at + pause - time.monotonic(), GRACE if is_waiting else HEARTBEAT)
         with contextlib.suppress(asyncio.TimeoutError):
             await within(max(0.005, due), self._wake.wait())
         self._wake.clear()

@@ -3,7 +3,8 @@ Which records this member writes into a store.
 
 Its own, and those of which not all that is known here is there, because their member has no store, is away or gone. Of
 the members that could write those, the one with the smallest name does it at once, the others only when that has not
-happened after a while.
+happened after a while. A member whose records differ from those of another one, though both know equally much, writes
+all that it knows.
 """
 
 from __future__ import annotations
@@ -39,6 +40,8 @@ class Duty:
 
         :param mine: what its log says already.
         """
+        if reader.at_odds():  # whoever lacks something finds all of it in one log
+            return set(self.journal.frontier())
         live = reader.live(SILENCE)
         heads = list(self._readable(reader, live))
         claims, lacking = set(), {}

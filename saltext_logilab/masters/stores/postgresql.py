@@ -11,7 +11,8 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from saltext_logilab.errors import UnavailableError
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 MISSING = "PostgreSQL as a store needs psycopg: pip install 'saltext-logilab[postgresql]'"
 CHANNEL = "logilab_masters"
-POLL = (4.0, 6.0)
+POLL = (7.0, 10.0)
 AT_ONCE = 8
 WRITE_SIZE, WRITE_COUNT = 4 * 1024 * 1024, 512
 _LOCK = 0x6C6F67696D6173  # the name of our advisory lock: one member at a time makes tables
@@ -54,7 +55,7 @@ _PUT_HEAD = """
 INSERT INTO logilab.masters_heads (team, member, content) VALUES (%s, %s, %s)
 ON CONFLICT (team, member) DO UPDATE SET content = excluded.content
 """
-_REPLACE_HEAD = "UPDATE logilab.masters_heads SET content = %s WHERE team = %s AND member = %s AND content = %s"
+_REPLACE_HEAD = "UPDATE logilab.masters_heads SET content = %s WHERE team = %s AND member = %s AND sha256(content) = %s"
 _STAMPS = """
 SELECT member, md5(content),
     (SELECT count(*) FROM logilab.masters_parts p WHERE (p.team, p.member) = (h.team, h.member))
@@ -156,7 +157,7 @@ class Postgresql:
         if not before:
             await connection.execute(_PUT_HEAD, (self._group, member, head))
             return
-        changed = await connection.execute(_REPLACE_HEAD, (head, self._group, member, before))
+        changed = await connection.execute(_REPLACE_HEAD, (head, self._group, member, sha256(before).digest()))
         if not changed.rowcount:
             raise ChangedError("PostgreSQL holds another head than the one that was written")
 
@@ -182,7 +183,8 @@ class Postgresql:
         while True:
             async with self._told():
                 pause = random.uniform(*POLL)  # noqa: S311 - jitter, no secret
-                async for one in self._listening.notifies(timeout=pause):
+                await _is_readable(self._listening, pause)
+                async for one in self._listening.notifies(timeout=0):
                     group, _, member = one.payload.partition(" ")
                     if group != self._group:
                         continue
@@ -213,3 +215,14 @@ class Postgresql:
         except (psycopg.Error, UnicodeError) as err:
             lines = str(err).strip().splitlines() or [type(err).__name__]
             raise UnavailableError(f"PostgreSQL: {lines[0][:300]}") from err
+
+
+async def _is_readable(connection: AsyncConnection[Any], seconds: float) -> None:
+    """Wait until something has come over ``connection``, but no longer; psycopg itself looks ten times a second."""
+    loop, come, number = asyncio.get_running_loop(), asyncio.Event(), connection.fileno()
+    loop.add_reader(number, come.set)
+    try:
+        with suppress(asyncio.TimeoutError):
+            await within(seconds, come.wait())
+    finally:
+        loop.remove_reader(number)

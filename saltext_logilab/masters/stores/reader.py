@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 NOTE = "store places"
 AT_ONCE = 500  # records that are merged in one transaction
 RETRY = 60.0
+AT_ODDS = 1.5
 
 
 @dataclass
@@ -57,7 +58,7 @@ class Reader:
     Reads what others have written for ``group`` into a store.
 
     ``knew`` is what each member that was heard has acknowledged, and in which journal; ``doubted`` are those that know
-    less now.
+    less now; ``differs`` those that know as much as this one, and hold other records, and since when.
 
     :param run: the random number of this run.
     :param heard: called with a member and its fresh head.
@@ -71,7 +72,7 @@ class Reader:
     seen: dict[bytes, Seen] = field(default_factory=dict)
     intact: bool = False
     complete: bool = False
-    differs: set[bytes] = field(default_factory=set)
+    differs: dict[bytes, float] = field(default_factory=dict)
     troubles: dict[bytes, str] = field(default_factory=dict)
     broken: dict[bytes, bytes] = field(default_factory=dict)
     knew: dict[bytes, tuple[bytes, Vector]] = field(default_factory=dict)
@@ -84,6 +85,7 @@ class Reader:
     _number: bytes = b""
     _tried: dict[bytes, float] = field(default_factory=dict)
     _strangers: dict[bytes, int] = field(default_factory=dict)
+    _repaired: dict[bytes, float] = field(default_factory=dict)
     _saved: float = 0.0
 
     @property
@@ -179,9 +181,9 @@ class Reader:
             self.complete = True
         equal = seen.head.frontier == frontier
         if equal and seen.head.digest != self.journal.digest():
-            self.differs.add(short)
+            self.differs.setdefault(short, time.monotonic())
         else:
-            self.differs.discard(short)
+            self.differs.pop(short, None)
 
     def reset(self) -> None:
         """Begin anew: the journal was set back."""
@@ -189,6 +191,11 @@ class Reader:
         self.journal.reset()
         self.intact = self.complete = False
         self.was_reset = True
+
+    def at_odds(self) -> set[bytes]:
+        """Return the members whose records are others than the ones here, for longer than a merge takes."""
+        now = time.monotonic()
+        return {short for short, since in self.differs.items() if now - since > AT_ODDS}
 
     def live(self, silence: float) -> set[bytes]:
         """Return the members that have said something within ``silence`` seconds, in this run."""
@@ -219,7 +226,9 @@ class Reader:
         head = seen.head
         places = self._places if full else self._limited
         place = places.get(short, Place(head.end.log))
-        if full and covers(self.journal.frontier(), head.through) and place.number < head.end.number:
+        if self._is_to_repair(short, head):
+            place = Place(head.end.log)
+        elif full and covers(self.journal.frontier(), head.through) and place.number < head.end.number:
             places[short] = head.end
             return set()
         if place.log != head.end.log or place.number > head.end.number:
@@ -250,6 +259,18 @@ class Reader:
         )
         return not waits or time.monotonic() - self._tried.get(short, 0.0) > RETRY
 
+    def _is_to_repair(self, short: bytes, head: Head) -> bool:
+        """
+        Say whether to read all that a member knows once more, because its records are others than the ones here.
+
+        Only when all stands in its log, and it knows all that is known here: so nothing comes back that was dropped.
+        """
+        due = time.monotonic() - self._repaired.get(short, float("-inf")) > RETRY
+        if short not in self.at_odds() or not due or not covers(head.through, self.journal.frontier()):
+            return False
+        self._repaired[short] = time.monotonic()
+        return True
+
     async def _read(
         self, backend: Backend, short: bytes, place: Place, end: Place, *, full: bool
     ) -> tuple[set[str], Place, bool]:
@@ -279,10 +300,10 @@ class Reader:
             raise WireError(f"the store lacks parts of a log: it ends at {place.number}, not at {end.number}")
         if number != self.journal.number:
             raise WireError("the journal here was set back meanwhile")
-        changed, unknown = self._merge(list(kept.values()), through, full=full)
+        changed, unknown = self._merge(list(kept.values()), through, full=full, repair=short in self.differs)
         return changed, place, unknown
 
-    def _merge(self, pairs: list[Pair], through: Vector, *, full: bool) -> tuple[set[str], bool]:
+    def _merge(self, pairs: list[Pair], through: Vector, *, full: bool, repair: bool) -> tuple[set[str], bool]:
         """Verify and merge, those about members first; only the last step says ``through``."""
         about = [pair for pair in pairs if decode(pair[0]).kind == groups.KIND]
         found, unknown = self._verified(about)
@@ -290,7 +311,7 @@ class Reader:
         rest = [pair for pair in pairs if decode(pair[0]).kind != groups.KIND] if full else []
         for begin in range(0, len(rest), AT_ONCE):
             found, strangers = self._verified(rest[begin : begin + AT_ONCE])
-            changed |= self.journal.merge(found, {})
+            changed |= self.journal.merge(found, {}, repair=repair)
             unknown |= strangers
         if full:
             self.journal.merge([], {origin: counter for origin, counter in through.items() if origin not in unknown})

@@ -1,4 +1,8 @@
-"""Two real masters with files of their own, and a minion: one is held while it is behind, and pulls from the other."""
+"""
+Two real masters with files of their own, and a minion: one is held while it is behind, and pulls from the other.
+
+The other one, which is the reference, is of Salt 3006.
+"""
 
 import hashlib
 import json
@@ -28,7 +32,7 @@ HELD = {"reference": "paris", "after": 1, "minutes": 30}
 @pytest.fixture(scope="module")
 def lab(make_module_lab: LabFactory) -> Lab:
     """Two masters, each with a root of files of its own, of which nantes follows paris, and a minion."""
-    made = make_module_lab(masters=("paris", "nantes"), minions=("m1",))
+    made = make_module_lab(masters=("paris", "nantes"), minions=("m1",), salt={"paris": "3006"})
     for master in ("paris", "nantes"):
         own(made, master).mkdir()
         (own(made, master) / "web.sls").write_text(STATE.format(master))

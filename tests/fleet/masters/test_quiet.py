@@ -1,16 +1,21 @@
 """What a group must not disturb, over TCP: Salt's own commands, and reactors, which fire where it was decided."""
 
 import json
+import secrets
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
+import salt.config
 
 from saltext_logilab.lab.lab import Lab
+from saltext_logilab.masters import control
+from saltext_logilab.masters.mines import MinionData
 from tests.fleet.masters.test_group import ping
-from tests.fleet.masters.test_keys import awaited, place, status
+from tests.fleet.masters.test_keys import awaited, place, settings_of, status
 from tests.support.labs import LabFactory, accept_all
 from tests.support.minion_keys import KEYS
 from tests.support.waiting import wait_until
@@ -38,11 +43,37 @@ with salt.utils.event.get_master_event(opts, opts["sock_dir"], listen=True) as b
 """
 
 
+KEPT = """
+import sys, salt.config, salt.daemons.masterapi
+from saltext_logilab.masters.mines import MinionData
+opts, text = salt.config.master_config(sys.argv[1]), sys.argv[2]
+functions = salt.daemons.masterapi.RemoteFuncs(opts)
+functions._mine({"id": "m1", "data": {"said": text}}, skip_verify=True)
+for kind in ("grains", "pillar"):
+    MinionData(opts).write(kind, "m1", {"id": "m1", "told": text})
+returners = functions.mminion.returners
+jid = returners["local_cache.prep_jid"]()
+load = {"jid": jid, "fun": "test.arg", "arg": [text], "tgt": "m1", "tgt_type": "glob", "user": "root"}
+returners["local_cache.save_load"](jid, load, minions=["m1"])
+print(jid)
+"""
+
+
 @pytest.fixture(scope="module")
-def lab(make_module_lab: LabFactory) -> Lab:
-    """Two masters and a minion over Salt's transport TCP."""
+def events(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where both masters note all that an ``event_return`` is told, which is what their buses tell to anybody."""
+    return tmp_path_factory.mktemp("events") / "events.json"
+
+
+@pytest.fixture(scope="module")
+def lab(make_module_lab: LabFactory, events: Path) -> Lab:
+    """Two masters that share all minion data, and a minion, over Salt's transport TCP."""
     tcp = {"transport": "tcp"}
-    made = make_module_lab(masters=MASTERS, minions=("m1",), master_options=tcp, minion_options=tcp)
+    noting = {"event_return": "rawfile_json", "rawfile_json.filename": str(events)}
+    shared = {"logilab": {"masters": {"data": ["mine", "grains", "pillar"]}}}
+    made = make_module_lab(
+        masters=MASTERS, minions=("m1",), master_options={**tcp, **noting, **shared}, minion_options=tcp
+    )
     accept_all(made)
     return made
 
@@ -106,3 +137,19 @@ def test_salts_own_commands_see_nothing_of_the_group(lab: Lab) -> None:
         done = lab.run(master, "salt-run", "manage.status", "--out=json")
         assert (done.returncode, json.loads(done.stdout)) == (0, {"up": ["m1"], "down": []})
         assert status(lab, master)["ok"]
+
+
+def test_no_reader_of_the_bus_learns_what_masters_tell_each_other(lab: Lab, events: Path) -> None:
+    """Mine, grains and pillar of a minion and the arguments of a job go from nantes to paris, and over no bus."""
+    secret = f"secret-{secrets.token_hex(8)}"
+    command = [sys.executable, "-c", KEPT, configuration(lab, "nantes"), secret]
+    jid = subprocess.run(command, check=True, capture_output=True, text=True, timeout=PATIENCE).stdout.strip()
+    cache = MinionData(salt.config.master_config(configuration(lab, "paris")))
+    for kind in ("mine", "grains", "pillar"):
+        wait_until(lambda kind=kind: secret in str(cache.read(kind, "m1")), PATIENCE, f"the {kind} on paris")
+    told = control.call(settings_of(lab, "paris").folder, "job", jid=jid)
+    assert secret in str(told["nantes"])
+    for master in MASTERS:
+        lab.run(master, "salt-run", "event.send", f"end/of/{master}")
+        wait_until(lambda master=master: f"end/of/{master}" in events.read_text(), PATIENCE, f"the last of {master}")
+    assert secret not in events.read_text()

@@ -7,6 +7,8 @@ Where a store carries, the members cannot reach each other.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -61,8 +63,10 @@ def test_a_key_goes_to_the_other_member_and_back(carry: Play) -> None:
         await until(lambda: nantes.accepted() == {"web1": KEYS[0]}, "accepted on nantes")
         (nantes.pki / "minions" / "web1").rename(nantes.pki / "minions_rejected" / "web1")
         await until(lambda: dict(paris.store.scan())["web1"].state == "rejected", "rejected on paris")
+        await until(lambda: paris.around.forgotten == 1, "an accepted key was taken away")
         (paris.pki / "minions_rejected" / "web1").unlink()
         await until(lambda: dict(nantes.store.scan()) == {}, "deleted on nantes")
+        assert nantes.around.forgotten == 0
 
     carry(story)
 
@@ -112,6 +116,9 @@ def test_a_different_key_is_never_taken_over(carry: Play) -> None:
         for site in (paris, nantes):
             await until(lambda site=site: [one.kind for one in site.journal.reports()] == ["conflict"], "reported")
         assert (paris.accepted(), nantes.accepted()) == ({"web1": KEYS[0]}, {"web1": KEYS[1]})
+        ((what, about),) = paris.around.told
+        both = {KEYS[0].fingerprint, KEYS[1].fingerprint}
+        assert (what, about["id"], set(about["fingerprints"])) == ("conflict", "web1", both)
         nantes.delete("web1")
         await until(lambda: nantes.accepted() == {"web1": KEYS[0]}, "the other key is taken then")
         await until(lambda: not paris.journal.reports() and not nantes.journal.reports(), "settled")
@@ -222,6 +229,27 @@ def test_a_member_that_is_evicted_learns_it_and_is_heard_no_more(carry: Play) ->
         await until(lambda: paris.journal.counts()["accepted"] == 2, "noted on paris")
         assert "web2" not in paris.accepted()
         assert "web3" not in nantes.accepted()
+
+    carry(story)
+
+
+def test_records_that_one_lacks_though_it_should_have_them_are_sent_again(carry: Play) -> None:
+    """Digests tell that two differ; then all is compared, and what has been lost comes back."""
+
+    async def story(paris: Site, nantes: Site) -> None:
+        for number in range(3):
+            paris.place(f"web{number}", KEYS[number])
+        await until(lambda: len(nantes.accepted()) == 3, "all on nantes")
+        await nantes.kill()
+        with contextlib.closing(sqlite3.connect(nantes.settings.journal)) as journal:
+            for table in ("records", "applied"):
+                journal.execute(f"DELETE FROM {table} WHERE subject = 'web1'")
+            journal.commit()
+        nantes.delete("web1")
+        nantes.start()
+        await until(lambda: nantes.accepted().get("web1") == KEYS[1], "web1 is back on nantes")
+        await until(lambda: paris.journal.digest() == nantes.journal.digest(), "the same records")
+        assert len(paris.accepted()) == 3
 
     carry(story)
 

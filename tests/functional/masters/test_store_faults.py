@@ -263,6 +263,41 @@ def test_etcd_with_a_certificate_of_somebody_else(own_servers: Callable[[str], S
         assert refused(dataclasses.replace(known, tls=tls), tmp_path / str(number)).startswith("etcd")
 
 
+def test_etcd_with_users_and_a_role_for_the_group_alone(daemon_root: Path, tmp_path: Path) -> None:
+    """With a password, and rights for its own keys only, a member shares; with a wrong one it says why."""
+    store = EtcdStore(EtcdServer(new_root(daemon_root, "etcd"), Authority()))
+    store.server.start()
+    password = tmp_path / "password"
+    password.touch(mode=0o600)
+    password.write_text("sesame\n")
+    signed_in = dataclasses.replace(store.settings(), user="salt", password_file=password)
+
+    class SignedIn(StoreSite):
+        @property
+        def settings(self) -> MastersSettings:
+            return MastersSettings(self.name, self.listens, self.state, address=self.address, store=signed_in)
+
+    async def story(paris: StoreSite, nantes: StoreSite) -> None:
+        paris.place("web1", KEYS[0])
+        await both_have((paris, nantes), {"web1"})
+        nantes.delete("web1")
+        paris.place("web2", KEYS[1])
+        await both_have((paris, nantes), {"web2"})
+        password.write_text("wrong\n")
+        await asyncio.to_thread(store.server.restart)
+        await until(lambda: "authentication failed" in problems(paris), "paris says why")
+        assert "wrong" not in problems(paris)
+        password.write_text("sesame\n")
+        nantes.place("web3", KEYS[2])
+        await both_have((paris, nantes), {"web2", "web3"})
+
+    try:
+        store.ask_for_passwords({"root": "root", "salt": "sesame"})
+        play(tmp_path, story, kind=SignedIn)
+    finally:
+        store.server.stop()
+
+
 def test_postgresql_with_a_wrong_authority_or_password(own_servers: Callable[[str], Store], tmp_path: Path) -> None:
     """What PostgreSQL says is what the status says; the password is not in it."""
     known = own_servers("postgresql").settings()

@@ -1,4 +1,8 @@
-"""Members over real connections, with key directories of their own and no Salt."""
+"""
+Members over real connections, with key directories of their own and no Salt.
+
+What they do over each carrier alike stands in tests/functional/masters/test_carriers.py.
+"""
 
 import asyncio
 import contextlib
@@ -155,80 +159,6 @@ def play(folder, story, names=("paris", "nantes"), kind=Site):
                     await site.kill()
 
     asyncio.run(run())
-
-
-def test_a_key_goes_to_the_other_member_and_back(tmp_path):
-    """Accepted on one, rejected on the other, deleted on the first: both follow, and a delete is made good on."""
-
-    async def story(paris, nantes):
-        nantes.place("web1", KEYS[0], "minions_pre")
-        paris.place("web1", KEYS[0])
-        await until(lambda: nantes.accepted() == {"web1": KEYS[0]}, "accepted on nantes")
-        (nantes.pki / "minions" / "web1").rename(nantes.pki / "minions_rejected" / "web1")
-        await until(lambda: dict(paris.store.scan())["web1"].state == "rejected", "rejected on paris")
-        await until(lambda: paris.around.forgotten == 1, "an accepted key was taken away")
-        (paris.pki / "minions_rejected" / "web1").unlink()
-        await until(lambda: dict(nantes.store.scan()) == {}, "deleted on nantes")
-        assert nantes.around.forgotten == 0
-
-    play(tmp_path, story)
-
-
-def test_a_member_that_was_away_learns_what_happened(tmp_path):
-    """Killed, a key deleted and another one accepted meanwhile, started again."""
-
-    async def story(paris, nantes):
-        paris.place("web1", KEYS[0])
-        await until(lambda: "web1" in nantes.accepted(), "accepted on nantes")
-        await nantes.kill()
-        paris.delete("web1")
-        paris.place("web2", KEYS[1])
-        await until(lambda: paris.journal.counts()["deleted"] == 1, "noted on paris")
-        nantes.start()
-        await until(lambda: nantes.accepted() == {"web2": KEYS[1]}, "nantes knows")
-
-    play(tmp_path, story)
-
-
-def test_changes_on_both_sides_while_apart_are_all_kept(tmp_path):
-    """Each side accepts while the other one is down."""
-
-    async def story(paris, nantes):
-        await nantes.kill()
-        paris.place("web1", KEYS[0])
-        await until(lambda: paris.journal.counts()["accepted"] == 1, "noted on paris")
-        await paris.kill()
-        nantes.place("web2", KEYS[1])
-        nantes.start()
-        paris.start()
-        both = {"web1": KEYS[0], "web2": KEYS[1]}
-        await until(lambda: paris.accepted() == nantes.accepted() == both, "both have both")
-
-    play(tmp_path, story)
-
-
-def test_a_different_key_is_never_taken_over(tmp_path):
-    """Two keys under one id: both masters keep theirs, both report, one event each; a delete ends it."""
-
-    async def story(paris, nantes):
-        await nantes.kill()
-        paris.place("web1", KEYS[0])
-        await until(lambda: paris.journal.counts()["accepted"] == 1, "noted on paris")
-        nantes.place("web1", KEYS[1])
-        nantes.start()
-        for site in (paris, nantes):
-            await until(lambda site=site: [one.kind for one in site.journal.reports()] == ["conflict"], "reported")
-        assert paris.accepted() == {"web1": KEYS[0]}
-        assert nantes.accepted() == {"web1": KEYS[1]}
-        both = sorted([KEYS[0].fingerprint, KEYS[1].fingerprint])
-        assert [(what, data["id"], sorted(data["fingerprints"])) for what, data in paris.around.told] == [
-            ("conflict", "web1", both)
-        ]
-        nantes.delete("web1")
-        await until(lambda: nantes.accepted() == {"web1": KEYS[0]}, "the other key is taken then")
-        await until(lambda: not paris.journal.reports() and not nantes.journal.reports(), "settled")
-
-    play(tmp_path, story)
 
 
 def test_another_pending_key_is_kept_and_reported(tmp_path):
@@ -399,18 +329,6 @@ def test_a_message_that_is_too_large_ends_the_link(tmp_path):
         wrong = await link.Doors(nantes.identity, tmp_path).dial(paris.address, paris.identity.fingerprint)
         wrong.writer.write((link.MESSAGE_LIMIT + 1).to_bytes(4, "big"))
         assert await is_cut_off(wrong)
-
-    play(tmp_path, story)
-
-
-def test_many_keys_come_in_parts(tmp_path):
-    """More records than one message holds arrive all."""
-
-    async def story(paris, nantes):
-        for number in range(1200):
-            (paris.pki / "minions" / f"web{number}").write_text(KEYS[number % 3].pem)
-        await until(lambda: len(nantes.accepted()) == 1200, "all on nantes")
-        assert paris.journal.digest() == nantes.journal.digest()
 
     play(tmp_path, story)
 
