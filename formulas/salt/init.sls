@@ -1,9 +1,9 @@
 {#- Salt. A minion that restarts itself does so after its job, so that the answer still arrives. #}
 {%- set cfg = salt["formula.data"]("salt") %}
-{%- set bin, source, roles = cfg.environment ~ "/bin", cfg.extension.source, ["minion", "master", "api"] | select("in", cfg) | list %}
-{%- set pip = bin ~ "/python -I -m pip install --quiet" ~ (" --index-url " ~ cfg.index_url if cfg.index_url is defined else "") %}
+{%- set source, roles = cfg.extension.source, ["minion", "master", "api"] | select("in", cfg) | list %}
+{%- set pip = "%s/bin/python -I -m pip install --quiet" % cfg.environment ~ (" --index-url " ~ cfg.index_url if "index_url" in cfg else "") %}
 {%- set wheel = "/var/cache/salt-extension/" ~ source.rpartition("/")[2] if source.startswith("salt://") else "" %}
-{%- if cfg.repository is defined %}
+{%- if "repository" in cfg %}
 
 salt_repository:
   pkgrepo.managed:
@@ -14,35 +14,40 @@ salt_repository:
 
 salt_packages:
   pkg.installed:
-    - pkgs: {{ (cfg.build_packages if cfg.install == "pip" else roles | map("extract", cfg.packages) | list if cfg.install == "packages" else []) | json }}
+    - pkgs: {{ (cfg.build_packages if cfg.install == "pip" else cfg.packages.items() | selectattr("0", "in", roles) | map("last") | list if cfg.install == "packages" else []) | json }}
+
+{#- Words in the form %(…)s are keys of cfg, and those that are given here. #}
+{%- filter format(pip=pip, source=source, file=wheel or "/var/cache/salt-extension/requirement", python=cfg.environment ~ "/bin/python -I",
+                  wanted=cfg.extension.enabled and cfg.install != "none", **cfg) %}
 
 salt_environment:
   cmd.run:
-    - name: python3 -m venv {{ cfg.environment }} && {{ pip }} 'salt{{ cfg.version }}' cherrypy
+    - name: python3 -m venv %(environment)s && %(pip)s 'salt%(version)s' cherrypy
     - unless: >-
-        {{ bin }}/python -I -c 'import salt, cherrypy'{{ " && %s/python -I -m pip show salt | grep -qx 'Version: %s'" % (bin, cfg.version[2:]) if cfg.version.startswith("==") }}
-    - onlyif: "{{ 'true' if cfg.install == 'pip' else 'false' }}"
+        %(python)s -c 'import salt, cherrypy' && case '%(version)s' in
+        ==*) %(python)s -m pip show salt | sed -n 's/^Version: /==/p' | grep -qx '%(version)s';; esac
+    - onlyif: test %(install)s = pip
     - require:
       - pkg: salt_packages
 
 {#- A wheel is installed anew whenever the master has another one, also of the same version. #}
 salt_extension:
   file.managed:
-    - name: {{ wheel or "/var/cache/salt-extension/requirement" }}
-    - {{ "source" if wheel else "contents" }}: {{ source }}
+    - name: %(file)s
+    - {{ "source" if wheel else "contents" }}: %(source)s
     - makedirs: true
-    - onlyif: "{{ 'true' if cfg.extension.enabled and cfg.install != 'none' else 'false' }}"
+    - onlyif: test %(wanted)s = True
   cmd.run:
     - name: >-
-        {{ pip }} '{{ wheel or source }}{{ "[%s]" % cfg.extension.extras | join(",") if cfg.extension.extras }}'
-        {{- " && %s --force-reinstall --no-deps %s" % (pip, wheel) if wheel }} && touch {{ cfg.environment }}/salt-extension
-    - unless: >-
-        {{ bin }}/python -I -c 'import saltext_logilab' && test {{ cfg.environment }}/salt-extension -nt {{ wheel or "/var/cache/salt-extension/requirement" }}
-    - onlyif: "{{ 'true' if cfg.extension.enabled and cfg.install != 'none' else 'false' }}"
+        %(pip)s '{{ '%(file)s' if wheel else '%(source)s' }}{{ "[%s]" % cfg.extension.extras | join(",") if cfg.extension.extras }}'
+        {{- " && %(pip)s --force-reinstall --no-deps %(file)s" if wheel }} && touch %(environment)s/salt-extension
+    - unless: %(python)s -c 'import saltext_logilab' && test %(environment)s/salt-extension -nt %(file)s
+    - onlyif: test %(wanted)s = True
     - require:
       - cmd: salt_environment
       - file: salt_extension
-{%- if cfg.get("master", {}).key is defined %}
+{%- endfilter %}
+{%- if "key" in cfg.get("master", {}) %}
 
 salt_master_key:
   file.managed:
@@ -61,34 +66,37 @@ salt_master_key:
       - service: salt_master_service
 {%- endif %}
 
-{%- for role in roles %}
+{%- set a_role %}
 
-salt_{{ role }}_config:
+salt_%(role)s_config:
   file.managed:
-    - name: /etc/salt/{{ role | replace("api", "master") }}.d/salt-formula-{{ role }}.conf
-    - source: salt://{{ tpldir }}/files/{{ role }}.conf.j2
+    - name: /etc/salt/%(folder)s.d/salt-formula-%(role)s.conf
+    - source: salt://{{ tpldir }}/files/%(role)s.conf.j2
     - template: jinja
-    - context: {cfg: {{ cfg | json }}}
+    - context: {cfg: %(cfg)s}
     - makedirs: true
     - mode: "0640"
     - show_changes: false
 
-salt_{{ role }}_unit:
+salt_%(role)s_unit:
   file.managed:
-    - name: {{ cfg.unit | replace("{role}", role) }}
-    - source: salt://{{ tpldir }}/files/{{ cfg.init }}.j2
+    - name: {{ cfg.unit | replace("{role}", "%(role)s") }}
+    - source: salt://{{ tpldir }}/files/%(init)s.j2
     - template: jinja
-    - context: {role: {{ role }}, bin: {{ bin }}}
-    - mode: "{{ cfg.unit_mode }}"
-    - onlyif: "{{ 'false' if cfg.install == 'packages' else 'true' }}"
+    - context: {role: %(role)s, bin: %(environment)s/bin}
+    - mode: "%(unit_mode)s"
+    - onlyif: test %(install)s != packages
 
-salt_{{ role }}_service:
+salt_%(role)s_service:
   service.running:
-    - name: salt-{{ role }}
+    - name: salt-%(role)s
     - enable: true
     - watch:
       - cmd: salt_environment
       - cmd: salt_extension
-      - file: salt_{{ role }}_config
-      - file: salt_{{ role }}_unit
+      - file: salt_%(role)s_config
+      - file: salt_%(role)s_unit
+{%- endset %}
+{%- for role in roles %}
+{{- a_role % dict(cfg, role=role, folder=role | replace("api", "master"), cfg=cfg | json) }}
 {%- endfor %}
