@@ -1,6 +1,5 @@
 {#- libvirtd: settings, TLS, networks, pools. #}
 {%- set cfg = salt["formula.data"]("libvirt") %}
-{%- set tls = cfg.tls | default({}) %}
 
 libvirt_packages:
   pkg.installed:
@@ -10,26 +9,26 @@ libvirt_settings:
   file.managed:
     - names:
       - /etc/libvirt/libvirtd.conf:
-        - context: {settings: {{ cfg.daemon | json }}, tls: {tls_allowed_dn_list: {{ tls.get("allowed", []) | json }}}}
+        - context: {settings: {{ cfg.daemon | json }}, tls: {tls_allowed_dn_list: {{ cfg.get("tls", {}).get("allowed", []) | json }}}}
       - /etc/libvirt/qemu.conf:
-        - context: {settings: {{ cfg.qemu | json }}, tls: {{ '{migrate_tls_x509_verify: 1, default_tls_x509_cert_dir: /etc/pki/qemu}' if tls else '{}' }}}
+        - context: {settings: {{ cfg.qemu | json }}, tls: {{ '{migrate_tls_x509_verify: 1, default_tls_x509_cert_dir: /etc/pki/qemu}' if 'tls' in cfg else '{}' }}}
     - source: salt://{{ tpldir }}/files/settings.conf.j2
     - template: jinja
     - mode: "0600"
     - require:
       - pkg: libvirt_packages
-{%- if tls %}
+{%- if "tls" in cfg %}
 
 libvirt_tls:
   file.managed:
     - names:
-      - /etc/pki/CA/cacert.pem: &ca [{contents: {{ tls.ca | json }}}, &all {mode: "0644"}]
+      - /etc/pki/CA/cacert.pem: &ca [{contents: {{ cfg.tls.ca | json }}}, &all {mode: "0644"}]
       - /etc/pki/qemu/ca-cert.pem: *ca
-      - /etc/pki/libvirt/servercert.pem: &certificate [{contents: {{ tls.certificate | json }}}, *all]
+      - /etc/pki/libvirt/servercert.pem: &certificate [{contents: {{ cfg.tls.certificate | json }}}, *all]
       - /etc/pki/libvirt/clientcert.pem: *certificate
       - /etc/pki/qemu/server-cert.pem: *certificate
       - /etc/pki/qemu/client-cert.pem: *certificate
-      - /etc/pki/libvirt/private/serverkey.pem: &key [&secret {contents: {{ tls.key | json }}}, {mode: "0600"}]
+      - /etc/pki/libvirt/private/serverkey.pem: &key [&secret {contents: {{ cfg.tls.key | json }}}, {mode: "0600"}]
       - /etc/pki/libvirt/private/clientkey.pem: *key
       - /etc/pki/qemu/server-key.pem: &guests [*secret, {mode: "0640"}, {group: {{ cfg.qemu_group | json }}}]
       - /etc/pki/qemu/client-key.pem: *guests
@@ -41,8 +40,8 @@ libvirt_tls:
 
 libvirt_tls_socket:
   cmd.run:
-    - name: systemctl stop {{ cfg.service }} && systemctl enable --now {{ tls.socket }} && systemctl start {{ cfg.service }}
-    - unless: systemctl is-active {{ tls.socket }}
+    - name: systemctl stop {{ cfg.service }} && systemctl enable --now {{ cfg.tls.socket }} && systemctl start {{ cfg.service }}
+    - unless: systemctl is-active {{ cfg.tls.socket }}
     - require:
       - file: libvirt_tls
       - file: libvirt_settings
@@ -98,8 +97,8 @@ libvirt_%(kind)s_%(name)s_autostart:
     - require:
       - cmd: libvirt_%(kind)s_%(name)s_state
 {%- endset %}
-{%- set running = {true: {"start": "start", "unless": "unless"}, false: {"start": "destroy", "unless": "onlyif"}} %}
-{%- set autostart = {true: {"option": "", "yes": "yes"}, false: {"option": " --disable", "yes": "no"}} %}
 {%- for kind, things, prepare in (("net", cfg.networks, ""), ("pool", cfg.pools, "mkdir -p '%(path)s' && ")) %}{% for name, it in things.items() %}
-{{- a_thing % dict(running[it.running | default(true)], kind=kind, name=name, uri=cfg.uri, it=it | json, prepare=prepare % it, **autostart[it.autostart]) }}
+{{- a_thing % dict({"start": "start", "unless": "unless"} if it.running | default(true) else {"start": "destroy", "unless": "onlyif"},
+                   kind=kind, name=name, uri=cfg.uri, it=it | json, prepare=prepare % it,
+                   **({"option": "", "yes": "yes"} if it.autostart else {"option": " --disable", "yes": "no"})) }}
 {%- endfor %}{% endfor %}

@@ -1,6 +1,6 @@
 #!py
 """
-What is in PostgreSQL's clusters: roles, then databases with what belongs to them, slots, and what is to go.
+What is in PostgreSQL's clusters: a copy of the primary, or roles, then databases with what belongs to them, slots, and what is to go.
 
 Python, as these are many kinds of states with few words each: Jinja takes several times as long to compile them.
 """
@@ -20,13 +20,27 @@ SLOTS = """psql -p {port} -Atc "SELECT slot_name FROM pg_replication_slots" | gr
 
 
 def run():
-    """Return the states of all clusters but standbys, which get these things from their primaries."""
+    """Return the states of all clusters; a standby gets these things from its primary."""
     cfg = __salt__["formula.data"]("postgresql")
     states = {"include": [__sls__.rpartition(".")[0]]}
     for name, cluster in cfg["clusters"].items():
-        if "standby_of" not in cluster:
-            states.update(contents(name, cluster))
+        states.update(standby(name, cluster, cfg) if "standby_of" in cluster else contents(name, cluster))
     return states
+
+
+def standby(name, cluster, cfg):
+    """Return the state that makes the cluster ``name`` a standby, before its service is looked at."""
+    words = {"version": cfg["version"], "cluster": name, "port": cluster["port"]}
+    data, service = (cfg[key].format(**words) for key in ("data_dir", "service"))
+    arguments = {
+        "source": f"salt://{__sls__.rpartition('.')[0].replace('.', '/')}/files/standby.sh",
+        "args": f"{data} {service}",
+        "env": cluster["standby_of"],
+        "creates": f"{data}/salt-standby",
+        "require": [{"file": f"postgresql_{name}_settings"}],
+        "require_in": [{"service": f"postgresql_{name}_service"}],
+    }
+    return {f"postgresql_{name}_standby": {"cmd.script": [{key: value} for key, value in arguments.items()]}}
 
 
 def contents(name, cluster):

@@ -72,23 +72,9 @@ postgresql_%(name)s_hba_read:
     - require:
       - service: postgresql_%(name)s_service
 {%- endset %}
-{%- set a_standby %}
-
-postgresql_%(name)s_standby:
-  cmd.script:
-    - source: salt://{{ tpldir }}/files/standby.sh
-    - args: %(data_dir)s %(service)s
-    - env: %(primary)s
-    - creates: %(data_dir)s/salt-standby
-    - require:
-      - file: postgresql_%(name)s_settings
-    - require_in:
-      - service: postgresql_%(name)s_service
-{%- endset %}
 
 {%- for name, cluster in cfg.clusters.items() %}
 {#- What the packages have, with the cluster's name and port filled in. #}
-{%- set its = cfg | json | replace("{version}", cfg.version) | replace("{cluster}", name) | replace("{port}", cluster.port | string) | load_json %}
-{{- a_cluster % dict(its, name=name, data=dict(cluster, roles=0, databases=0, standby_of=0) | json, **cluster) }}
-{{- a_standby % dict(its, name=name, primary=cluster.standby_of | json) if "standby_of" in cluster }}
+{{- a_cluster % dict(cfg | json | replace("{version}", cfg.version) | replace("{cluster}", name) | replace("{port}", cluster.port | string) | load_json,
+                     name=name, data=dict(cluster, roles=0, databases=0, standby_of=0) | json, **cluster) }}
 {%- endfor %}

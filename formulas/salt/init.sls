@@ -1,8 +1,8 @@
 {#- Salt. A minion that restarts itself does so after its job, so that the answer still arrives. #}
 {%- set cfg = salt["formula.data"]("salt") %}
-{%- set source, roles = cfg.extension.source, ["minion", "master", "api"] | select("in", cfg) | list %}
-{%- set pip = "%s/bin/python -I -m pip install --quiet" % cfg.environment ~ (" --index-url " ~ cfg.index_url if "index_url" in cfg else "") %}
-{%- set wheel = "/var/cache/salt-extension/" ~ source.rpartition("/")[2] if source.startswith("salt://") else "" %}
+{%- set python, source, roles = cfg.environment ~ "/bin/python -I", cfg.extension.source, ["minion", "master", "api"] | select("in", cfg) | list %}
+{%- set pip, wheel = "%s -m pip install --quiet%s" % (python, " --index-url " ~ cfg.index_url if "index_url" in cfg else ""),
+                     "/var/cache/salt-extension/" ~ source.rpartition("/")[2] if source.startswith("salt://") else "" %}
 {%- if "repository" in cfg %}
 
 salt_repository:
@@ -14,39 +14,34 @@ salt_repository:
 
 salt_packages:
   pkg.installed:
-    - pkgs: {{ (cfg.build_packages if cfg.install == "pip" else cfg.packages.items() | selectattr("0", "in", roles) | map("last") | list if cfg.install == "packages" else []) | json }}
-
-{#- Words in the form %(…)s are keys of cfg, and those that are given here. #}
-{%- filter format(pip=pip, source=source, file=wheel or "/var/cache/salt-extension/requirement", python=cfg.environment ~ "/bin/python -I",
-                  wanted=cfg.extension.enabled and cfg.install != "none", **cfg) %}
+    - pkgs: {{ (cfg.build_packages if cfg.install == "pip" else []) | json }}
 
 salt_environment:
   cmd.run:
-    - name: python3 -m venv %(environment)s && %(pip)s 'salt%(version)s' cherrypy
+    - name: python3 -m venv {{ cfg.environment }} && {{ pip }} 'salt{{ cfg.version }}' cherrypy
     - unless: >-
-        %(python)s -c 'import salt, cherrypy' && case '%(version)s' in
-        ==*) %(python)s -m pip show salt | sed -n 's/^Version: /==/p' | grep -qx '%(version)s';; esac
-    - onlyif: test %(install)s = pip
+        {{ python }} -c 'import salt, cherrypy' && case '{{ cfg.version }}' in
+        ==*) {{ python }} -m pip show salt | sed -n 's/^Version: /==/p' | grep -qx '{{ cfg.version }}';; esac
+    - onlyif: test {{ cfg.install }} = pip
     - require:
       - pkg: salt_packages
 
 {#- A wheel is installed anew whenever the master has another one, also of the same version. #}
 salt_extension:
   file.managed:
-    - name: %(file)s
-    - {{ "source" if wheel else "contents" }}: %(source)s
+    - name: {{ wheel or "/var/cache/salt-extension/requirement" }}
+    - {{ "source" if wheel else "contents" }}: {{ source }}
     - makedirs: true
-    - onlyif: test %(wanted)s = True
+    - onlyif: &wanted "{{ 'true' if cfg.extension.enabled and cfg.install != 'none' else 'false' }}"
   cmd.run:
     - name: >-
-        %(pip)s '{{ '%(file)s' if wheel else '%(source)s' }}{{ "[%s]" % cfg.extension.extras | join(",") if cfg.extension.extras }}'
-        {{- " && %(pip)s --force-reinstall --no-deps %(file)s" if wheel }} && touch %(environment)s/salt-extension
-    - unless: %(python)s -c 'import saltext_logilab' && test %(environment)s/salt-extension -nt %(file)s
-    - onlyif: test %(wanted)s = True
+        {{ pip }} '{{ wheel or source }}{{ "[%s]" % cfg.extension.extras | join(",") if cfg.extension.extras }}'
+        {{- " && %s --force-reinstall --no-deps %s" % (pip, wheel) if wheel }} && touch {{ cfg.environment }}/salt-extension
+    - unless: {{ python }} -c 'import saltext_logilab' && test {{ cfg.environment }}/salt-extension -nt {{ wheel or "/var/cache/salt-extension/requirement" }}
+    - onlyif: *wanted
     - require:
       - cmd: salt_environment
       - file: salt_extension
-{%- endfilter %}
 {%- if "key" in cfg.get("master", {}) %}
 
 salt_master_key:
@@ -67,6 +62,15 @@ salt_master_key:
 {%- endif %}
 
 {%- set a_role %}
+
+salt_%(role)s_package:
+  pkg.installed:
+    - name: %(package)s
+    - onlyif: test %(install)s = packages
+    - require:
+      - pkg: salt_packages
+    - require_in:
+      - service: salt_%(role)s_service
 
 salt_%(role)s_config:
   file.managed:
@@ -98,5 +102,5 @@ salt_%(role)s_service:
       - file: salt_%(role)s_unit
 {%- endset %}
 {%- for role in roles %}
-{{- a_role % dict(cfg, role=role, folder=role | replace("api", "master"), cfg=cfg | json) }}
+{{- a_role % dict(cfg, role=role, package=cfg.packages[role], folder=role | replace("api", "master"), cfg=cfg | json) }}
 {%- endfor %}

@@ -50,4 +50,6 @@ def test_packages_of_the_roles_alone(render: Renderer) -> None:
     """With ``install: packages`` the packages are those of the roles that the pillar has."""
     states = render("salt", {"salt": {"install": "packages", "minion": {"id": "m1", "masters": ["a"]}, "api": {}}})
     assert states.errors == []
-    assert states["salt_packages"]["pkgs"] == ["salt-minion", "salt-api"]
+    named = {one: states[one]["name"] for one in states.ids if one.endswith("_package")}
+    assert named == {"salt_minion_package": "salt-minion", "salt_api_package": "salt-api"}
+    assert {states[one]["onlyif"] for one in named} == {"test packages = packages"}
