@@ -24,7 +24,7 @@ nagios_web_commands:
     - watch_in:
       - service: nagios_service
 
-{#- Nagios makes its pipe of commands with the group of this folder. #}
+{#- Nagios makes its pipe of commands with the group of this folder; one that is there already is given to it. #}
 nagios_web_pipe:
   file.directory:
     - names:
@@ -36,6 +36,13 @@ nagios_web_pipe:
       - pkg: nagios_web_packages
     - watch_in:
       - service: nagios_service
+
+nagios_web_pipe_group:
+  cmd.run:
+    - name: chgrp %(group)s %(pipe_dir)s/nagios.cmd
+    - onlyif: find %(pipe_dir)s -type p ! -group %(group)s | grep -q .
+    - require:
+      - file: nagios_web_pipe
 
 nagios_web_users:
   file.managed:
