@@ -15,3 +15,13 @@ nagios:
     service:
       localhost/SSH:
         check_command: check_port!22
+  # The web pages, with Apache, for the users here alone; without a user nothing is set up for them. TLS is
+  # Apache's.
+  web:
+    commands:
+      - alice
+    users:
+      alice:
+        password: $2y$05$O/I8s1w2uunKPl6n1s03jeptThdE1m3r52sH33mysYbyydhDxpmCq
+      bob:
+        password: $2y$05$9a9LOkXOGdUo0Bn0qE3uJeabFcsog.m7tZr1J8MSrM5N6Fg1mxI2a

@@ -45,5 +45,9 @@ postgresql:
               object_name: public
               privileges:
                 - USAGE
+          default_privileges:
+            - name: readers
+              privileges:
+                - SELECT
       slots:
         - standby1

@@ -17,6 +17,10 @@ users:
         - ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f alice@example
       sudo:
         - 'ALL=(root) NOPASSWD: /bin/true'
+    carol:
+      expires: '2031-12-31'
+      maxdays: 90
+      warndays: 14
     deploy:
       system: true
       home: /srv/deploy

@@ -1,5 +1,6 @@
 {#- Nagios 4. The objects are checked in a copy of the configuration before they take effect. #}
 {%- set cfg = salt["formula.data"]("nagios") %}
+{{- "\ninclude: [.web]\n" if cfg.web.users }}
 
 nagios_packages:
   pkg.installed:
@@ -7,12 +8,12 @@ nagios_packages:
 
 nagios_objects:
   file.managed:
-    - name: {{ cfg.objects_file | json }}
+    - name: "{{ cfg.objects_file }}"
     - source: salt://{{ tpldir }}/files/objects.cfg.j2
     - template: jinja
     - context:
-        cfg: {{ cfg | json }}
-    - group: {{ cfg.group | json }}
+        cfg: {{ dict(cfg, web=0) | json }}
+    - group: "{{ cfg.group }}"
     - mode: "0640"
     - check_cmd: {{ cfg.config }}.check
     - require:
@@ -35,7 +36,7 @@ nagios_check:
 
 nagios_config_files:
   file.replace:
-    - name: {{ cfg.config | json }}
+    - name: "{{ cfg.config }}"
     - pattern: "^cfg_(file|dir)=(?!{{ cfg.objects_file }}$|{{ cfg.plugin_configs or "-" }}$)"
     - repl: "# Salt: cfg_\\1="
     - backup: false
@@ -44,7 +45,7 @@ nagios_config_files:
 
 nagios_settings:
   file.keyvalue:
-    - name: {{ cfg.config | json }}
+    - name: "{{ cfg.config }}"
     - key_values: {{ dict(cfg.settings, cfg_file=cfg.objects_file, **({"cfg_dir": cfg.plugin_configs} if cfg.plugin_configs else {})) | json }}
     - append_if_not_found: true
     - uncomment: "#"
@@ -53,7 +54,7 @@ nagios_settings:
 
 nagios_service:
   service.running:
-    - name: {{ cfg.service | json }}
+    - name: "{{ cfg.service }}"
     - enable: true
     - reload: true
     - watch:

@@ -3,13 +3,10 @@
 
 postgresql_services_dead:
   service.dead:
-    - names:
-      {%- for name in cfg.clusters %}
-      - {{ cfg.service | replace("{version}", cfg.version) | replace("{cluster}", name) | json }}
-      {%- endfor %}
+    - names: {{ cfg.clusters | map("regex_replace", "(.+)", cfg.service | replace("{version}", cfg.version) | replace("{cluster}", "\\1")) | list | json }}
 
 postgresql_packages_removed:
   pkg.removed:
-    - pkgs: {{ cfg.packages | map("replace", "{version}", cfg.version) | list | json }}
+    - pkgs: {{ cfg.packages | json | replace("{version}", cfg.version) }}
     - require:
       - service: postgresql_services_dead

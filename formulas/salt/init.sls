@@ -1,9 +1,9 @@
 {#- Salt. A minion that restarts itself does so after its job, so that the answer still arrives. #}
 {%- set cfg = salt["formula.data"]("salt") %}
-{%- set bin, source, roles = cfg.environment ~ "/bin", cfg.extension.source, ["minion", "master", "api"] | select("in", cfg) | list %}
-{%- set pip = bin ~ "/python -I -m pip install --quiet" ~ (" --index-url " ~ cfg.index_url if cfg.index_url is defined else "") %}
-{%- set wheel = "/var/cache/salt-extension/" ~ source.rpartition("/")[2] if source.startswith("salt://") else "" %}
-{%- if cfg.repository is defined %}
+{%- set python, source, roles = cfg.environment ~ "/bin/python -I", cfg.extension.source, ["minion", "master", "api"] | select("in", cfg) | list %}
+{%- set pip, wheel = "%s -m pip install --quiet%s" % (python, " --index-url " ~ cfg.index_url if "index_url" in cfg else ""),
+                     "/var/cache/salt-extension/" ~ source.rpartition("/")[2] if source.startswith("salt://") else "" %}
+{%- if "repository" in cfg %}
 
 salt_repository:
   pkgrepo.managed:
@@ -14,14 +14,15 @@ salt_repository:
 
 salt_packages:
   pkg.installed:
-    - pkgs: {{ (cfg.build_packages if cfg.install == "pip" else roles | map("extract", cfg.packages) | list if cfg.install == "packages" else []) | json }}
+    - pkgs: {{ (cfg.build_packages if cfg.install == "pip" else []) | json }}
 
 salt_environment:
   cmd.run:
     - name: python3 -m venv {{ cfg.environment }} && {{ pip }} 'salt{{ cfg.version }}' cherrypy
     - unless: >-
-        {{ bin }}/python -I -c 'import salt, cherrypy'{{ " && %s/python -I -m pip show salt | grep -qx 'Version: %s'" % (bin, cfg.version[2:]) if cfg.version.startswith("==") }}
-    - onlyif: "{{ 'true' if cfg.install == 'pip' else 'false' }}"
+        {{ python }} -c 'import salt, cherrypy' && case '{{ cfg.version }}' in
+        ==*) {{ python }} -m pip show salt | sed -n 's/^Version: /==/p' | grep -qx '{{ cfg.version }}';; esac
+    - onlyif: test {{ cfg.install }} = pip
     - require:
       - pkg: salt_packages
 
@@ -31,18 +32,17 @@ salt_extension:
     - name: {{ wheel or "/var/cache/salt-extension/requirement" }}
     - {{ "source" if wheel else "contents" }}: {{ source }}
     - makedirs: true
-    - onlyif: "{{ 'true' if cfg.extension.enabled and cfg.install != 'none' else 'false' }}"
+    - onlyif: &wanted "{{ 'true' if cfg.extension.enabled and cfg.install != 'none' else 'false' }}"
   cmd.run:
     - name: >-
         {{ pip }} '{{ wheel or source }}{{ "[%s]" % cfg.extension.extras | join(",") if cfg.extension.extras }}'
         {{- " && %s --force-reinstall --no-deps %s" % (pip, wheel) if wheel }} && touch {{ cfg.environment }}/salt-extension
-    - unless: >-
-        {{ bin }}/python -I -c 'import saltext_logilab' && test {{ cfg.environment }}/salt-extension -nt {{ wheel or "/var/cache/salt-extension/requirement" }}
-    - onlyif: "{{ 'true' if cfg.extension.enabled and cfg.install != 'none' else 'false' }}"
+    - unless: {{ python }} -c 'import saltext_logilab' && test {{ cfg.environment }}/salt-extension -nt {{ wheel or "/var/cache/salt-extension/requirement" }}
+    - onlyif: *wanted
     - require:
       - cmd: salt_environment
       - file: salt_extension
-{%- if cfg.get("master", {}).key is defined %}
+{%- if "key" in cfg.get("master", {}) %}
 
 salt_master_key:
   file.managed:
@@ -61,34 +61,46 @@ salt_master_key:
       - service: salt_master_service
 {%- endif %}
 
-{%- for role in roles %}
+{%- set a_role %}
 
-salt_{{ role }}_config:
+salt_%(role)s_package:
+  pkg.installed:
+    - name: %(package)s
+    - onlyif: test %(install)s = packages
+    - require:
+      - pkg: salt_packages
+    - require_in:
+      - service: salt_%(role)s_service
+
+salt_%(role)s_config:
   file.managed:
-    - name: /etc/salt/{{ role | replace("api", "master") }}.d/salt-formula-{{ role }}.conf
-    - source: salt://{{ tpldir }}/files/{{ role }}.conf.j2
+    - name: /etc/salt/%(folder)s.d/salt-formula-%(role)s.conf
+    - source: salt://{{ tpldir }}/files/%(role)s.conf.j2
     - template: jinja
-    - context: {cfg: {{ cfg | json }}}
+    - context: {cfg: %(cfg)s}
     - makedirs: true
     - mode: "0640"
     - show_changes: false
 
-salt_{{ role }}_unit:
+salt_%(role)s_unit:
   file.managed:
-    - name: {{ cfg.unit | replace("{role}", role) }}
-    - source: salt://{{ tpldir }}/files/{{ cfg.init }}.j2
+    - name: {{ cfg.unit | replace("{role}", "%(role)s") }}
+    - source: salt://{{ tpldir }}/files/%(init)s.j2
     - template: jinja
-    - context: {role: {{ role }}, bin: {{ bin }}}
-    - mode: "{{ cfg.unit_mode }}"
-    - onlyif: "{{ 'false' if cfg.install == 'packages' else 'true' }}"
+    - context: {role: %(role)s, bin: %(environment)s/bin}
+    - mode: "%(unit_mode)s"
+    - onlyif: test %(install)s != packages
 
-salt_{{ role }}_service:
+salt_%(role)s_service:
   service.running:
-    - name: salt-{{ role }}
+    - name: salt-%(role)s
     - enable: true
     - watch:
       - cmd: salt_environment
       - cmd: salt_extension
-      - file: salt_{{ role }}_config
-      - file: salt_{{ role }}_unit
+      - file: salt_%(role)s_config
+      - file: salt_%(role)s_unit
+{%- endset %}
+{%- for role in roles %}
+{{- a_role % dict(cfg, role=role, package=cfg.packages[role], folder=role | replace("api", "master"), cfg=cfg | json) }}
 {%- endfor %}

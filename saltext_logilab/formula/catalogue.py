@@ -64,8 +64,8 @@ def read(folder: Path) -> Formula:
     :raises OSError: a file cannot be read.
     :raises FormulaError: a file is wrong.
     """
-    texts = [(folder / name).read_text(encoding="utf-8") for name in (SCHEMA, DEFAULTS)]
-    return Formula.parse(folder.name, *texts)
+    schema, defaults = ((folder / name).read_text(encoding="utf-8") for name in (SCHEMA, DEFAULTS))
+    return Formula.parse(folder.name, schema, defaults)
 
 
 def read_all(root: Path) -> dict[str, Formula]:

@@ -45,11 +45,10 @@ class Tree:
         return sorted(found)
 
     def _walk(self) -> list[str]:
-        found = []
+        found, root = [], len(f"{self.root}/")
         for folder, below, names in os.walk(self.root):
             below[:] = [one for one in below if one not in HIDDEN]
-            relative = Path(folder).relative_to(self.root)
-            found += [str(relative / name) for name in names]
+            found += [f"{folder}/{name}"[root:] for name in names]
         return found
 
     def _shows(self, local: str) -> bool:

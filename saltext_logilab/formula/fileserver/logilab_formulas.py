@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     __opts__: dict[str, Any]
 
 NOT_FOUND = {"path": "", "rel": ""}
+TREES: dict[str, Tree] = {}  # by what the configuration says, as each file is asked for several times
 
 
 def _tree() -> Tree:
@@ -42,8 +43,11 @@ def _tree() -> Tree:
 
     :raises FileserverConfigError: the settings are wrong.
     """
+    told = repr(__opts__.get("logilab"))
     try:
-        return Tree(formulas(), settings.read(__opts__))
+        if told not in TREES:
+            TREES[told] = Tree(formulas(), settings.read(__opts__))
+        return TREES[told]
     except ConfigurationError as err:
         raise FileserverConfigError(str(err)) from err
 

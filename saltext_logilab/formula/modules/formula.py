@@ -23,12 +23,16 @@ for _name in [name for name in sys.modules if name.partition(".")[0] == "logilab
     del sys.modules[_name]
 try:
     from logilab_schemas import lookup
-    from logilab_schemas.formula import Formula
+    from logilab_schemas.formula import LAYERS, Formula
+    from logilab_schemas.kept import Kept
     from logilab_schemas.problems import FormulaError
+    from logilab_schemas.values import copied
 except ImportError:
     from saltext_logilab.formula.schemas import lookup
-    from saltext_logilab.formula.schemas.formula import Formula
+    from saltext_logilab.formula.schemas.formula import LAYERS, Formula
+    from saltext_logilab.formula.schemas.kept import Kept
     from saltext_logilab.formula.schemas.problems import FormulaError
+    from saltext_logilab.formula.schemas.values import copied
 
 if TYPE_CHECKING:
     __opts__: dict[str, Any]
@@ -89,11 +93,21 @@ def data(name: str, saltenv: str | None = None) -> dict[str, Any]:
     saltenv = saltenv or __opts__.get("saltenv") or "base"
     try:
         _check_copy(saltenv)
-        key = lookup.pillar_key(__opts__, __pillar__, name)
-        found: dict[str, Any] = _formula(name, saltenv).data(__grains__, lookup.traverse(__pillar__, key), key)
-        return found
+        return _data(name, saltenv, lookup.pillar_key(__opts__, __pillar__, name))
     except FormulaError as err:
         raise CommandExecutionError(str(err)) from err
+
+
+def _data(name: str, saltenv: str, key: str) -> dict[str, Any]:
+    """Return the data, made once a run for the same pillar and system: a formula may have several SLS."""
+    asked = {"pillar": lookup.traverse(__pillar__, key), **{layer: __grains__.get(layer) for layer in LAYERS}}
+    known = __context__.setdefault(f"{CONTEXT}:data", {})
+    before, found = known.get((name, saltenv, key), (None, {}))
+    if before != asked:
+        found = _formula(name, saltenv).data(__grains__, asked["pillar"], key)
+        known[name, saltenv, key] = asked, found
+    own: dict[str, Any] = copied(found)
+    return own
 
 
 def _formula(name: str, saltenv: str) -> Formula:
@@ -105,7 +119,9 @@ def _formula(name: str, saltenv: str) -> Formula:
         def read(path: str) -> str | None:
             return __salt__["cp.get_file_str"](f"salt://{path}", saltenv) or None
 
-        known[name, saltenv] = lookup.load(name, read, lambda: __salt__["cp.list_master"](saltenv), mountpoint)
+        kept = Kept(Path(__opts__["cachedir"]) / "formula")
+        files = lambda: __salt__["cp.list_master"](saltenv)  # noqa: E731
+        known[name, saltenv] = lookup.load(name, read, files, mountpoint, kept.mapping)
     found: Formula = known[name, saltenv]
     return found
 

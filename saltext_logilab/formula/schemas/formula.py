@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from .validator import validate
 
 SCHEMA, DEFAULTS = "schema.yaml", "defaults.yaml"
 LAYERS = ("os_family", "os", "osfinger")
+Reader = Callable[[str, str], Mapping[str, Any]]
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -33,13 +34,15 @@ class Formula:
     layers: Mapping[str, Mapping[str, Any]]
 
     @classmethod
-    def parse(cls, name: str, schema: str, defaults: str) -> Formula:
+    def parse(cls, name: str, schema: str, defaults: str, read: Reader | None = None) -> Formula:
         """
         Read a formula out of the texts of its two files.
 
+        :param read: makes a mapping of a file's name and its text; by default :func:`mapping`.
         :raises FormulaError: one of them is no YAML, or no mapping.
         """
-        told, layers = _mapping(f"{name}/{SCHEMA}", schema), _mapping(f"{name}/{DEFAULTS}", defaults)
+        read = read or mapping
+        told, layers = read(f"{name}/{SCHEMA}", schema), read(f"{name}/{DEFAULTS}", defaults)
         if unknown := [key for key in layers if key not in LAYERS]:
             raise FormulaError(f"{name}/{DEFAULTS}: {unknown[0]!r} is not one of {', '.join(LAYERS)}")
         return cls(name, told, {layer: layers.get(layer) or {} for layer in LAYERS})
@@ -89,7 +92,12 @@ class Formula:
             yield Problem((self.name,), f"does not support the os_family {family!r}: {known}")
 
 
-def _mapping(file: str, text: str) -> Mapping[str, Any]:
+def mapping(file: str, text: str) -> Mapping[str, Any]:
+    """
+    Return the mapping that the YAML ``text`` of ``file`` is; nothing is an empty one.
+
+    :raises FormulaError: it is no YAML, or no mapping.
+    """
     try:
         found = yaml.load(text, Loader=_LOADER)  # noqa: S506  one of the two safe loaders
     except yaml.YAMLError as err:

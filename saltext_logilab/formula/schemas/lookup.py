@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from .formula import DEFAULTS, SCHEMA, Formula
+from .formula import DEFAULTS, SCHEMA, Formula, Reader
 from .problems import FormulaError, nearest
 
 SERVED_MODULE = "_modules/formula.py"
@@ -15,13 +15,18 @@ SERVED_CORE = "_utils/logilab_schemas"
 
 
 def load(
-    name: str, read: Callable[[str], str | None], files: Callable[[], Iterable[str]], mountpoint: str = ""
+    name: str,
+    read: Callable[[str], str | None],
+    files: Callable[[], Iterable[str]],
+    mountpoint: str = "",
+    mapping: Reader | None = None,
 ) -> Formula:
     """
     Return the formula ``name``.
 
     :param read: returns the text of a served file, None where there is none.
     :param files: returns the paths of all served files; asked only when the formula is not below ``mountpoint``.
+    :param mapping: makes a mapping of a file's name and its text; by default it is read as YAML.
     :raises FormulaError: there is no such formula, there are two, or its files are wrong.
     """
     folder = posixpath.join(mountpoint, name)
@@ -29,7 +34,7 @@ def load(
     if schema is None:
         folder = _home(name, folders(files()))
         schema = read(f"{folder}/{SCHEMA}")
-    return Formula.parse(name, schema or "", read(f"{folder}/{DEFAULTS}") or "")
+    return Formula.parse(name, schema or "", read(f"{folder}/{DEFAULTS}") or "", mapping)
 
 
 def folders(files: Iterable[str]) -> list[str]:

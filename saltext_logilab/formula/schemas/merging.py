@@ -7,12 +7,11 @@ default) or ``replace``; of lists ``replace`` (the default), ``append`` or ``uni
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from typing import Any
 
 from .references import Schema, fitting, items, member, resolved
-from .values import canonical, types_of
+from .values import canonical, copied, types_of
 
 STRATEGIES = {"object": ("deep", "replace"), "array": ("replace", "append", "unique")}
 
@@ -24,13 +23,13 @@ def merge(schema: Schema, lower: Any, upper: Any, root: Schema | None = None) ->
     strategy = schema.get("x-merge")
     if isinstance(lower, Mapping) and isinstance(upper, Mapping) and strategy != "replace":
         both = {
-            key: merge(member(schema, key), lower[key], value, root) if key in lower else copy.deepcopy(value)
+            key: merge(member(schema, key), lower[key], value, root) if key in lower else copied(value)
             for key, value in upper.items()
         }
-        return {**copy.deepcopy(dict(lower)), **both}
+        return {**copied(lower), **both}
     if isinstance(lower, list) and isinstance(upper, list) and strategy in ("append", "unique"):
-        return copy.deepcopy([*lower, *(upper if strategy == "append" else _new(lower, upper))])
-    return copy.deepcopy(upper)
+        return copied([*lower, *(upper if strategy == "append" else _new(lower, upper))])
+    return copied(upper)
 
 
 def _new(lower: list[Any], upper: list[Any]) -> list[Any]:
@@ -50,7 +49,7 @@ def fill(schema: Schema, value: Any, root: Schema | None = None) -> Any:
         value = {}
     if isinstance(value, Mapping):
         lacking = {key: resolved(one, root) for key, one in schema.get("properties", {}).items() if key not in value}
-        defaults = {key: copy.deepcopy(one["default"]) for key, one in lacking.items() if "default" in one}
+        defaults = {key: copied(one["default"]) for key, one in lacking.items() if "default" in one}
         return {key: fill(member(schema, key), one, root) for key, one in {**value, **defaults}.items()}
     if isinstance(value, list):
         return [fill(items(schema), one, root) for one in value]

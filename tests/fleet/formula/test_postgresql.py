@@ -19,7 +19,7 @@ def test_queries_and_a_standby(formula_host: Callable[..., FormulaHost]) -> None
     settings = {"listen_addresses": "*", "max_connections": 100}
     pillar["clusters"]["main"]["settings"]["max_connections"] = 50
     host = formula_host({"postgresql": pillar})
-    host.apply_twice("postgresql")
+    assert host.apply("postgresql").failed == []  # twice below, with the standby
     where = {"host": host.machine.address, "dbname": "app", "connect_timeout": 10}
     with psycopg.connect(user="app", password="change-me", **where) as connection:
         assert connection.execute("SELECT similarity('salt', 'salty') > 0.5").fetchone() == (True,)
@@ -28,6 +28,9 @@ def test_queries_and_a_standby(formula_host: Callable[..., FormulaHost]) -> None
         granted = "SELECT datacl::text LIKE '%readers=c/%' FROM pg_database WHERE datname = 'app'"
         assert connection.execute(granted).fetchone() == (True,)
         connection.execute("CREATE TABLE thing (id int)")
+        # The example's default privileges: what the owner makes, others may read.
+        assert connection.execute("SELECT has_table_privilege('readers', 'thing', 'SELECT')").fetchone() == (True,)
+        assert connection.execute("SELECT has_table_privilege('readers', 'thing', 'INSERT')").fetchone() == (False,)
     for user, password in (("app", "wrong"), ("standby", "change-me-too")):
         with pytest.raises(psycopg.OperationalError):
             psycopg.connect(user=user, password=password, **where)
@@ -85,14 +88,14 @@ def test_what_is_wrong_does_not_take_effect(formula_host: Callable[..., FormulaH
     assert asked.output == "100\n"
 
     # Grants on what the application has made; what is listed as absent goes.
-    thing = {"name": "readers", "object_type": "table", "object_name": "thing", "privileges": ["SELECT"]}
+    thing = {"name": "readers", "object_type": "table", "object_name": "thing", "privileges": ["INSERT"]}
     there["databases"]["app"]["grants"].append(thing)
     there["databases"]["old"] = {"owner": "owner"}
     there["roles"]["owner"] = {}
     host.give({"postgresql": pillar})
     host.apply_twice("postgresql")
     with psycopg.connect(user="app", password="change-me", **where) as connection:
-        assert connection.execute("SELECT has_table_privilege('readers', 'thing', 'SELECT')").fetchone() == (True,)
+        assert connection.execute("SELECT has_table_privilege('readers', 'thing', 'INSERT')").fetchone() == (True,)
     there["databases"]["old"] = {"absent": True}
     there["roles"]["owner"] = {"absent": True}
     host.give({"postgresql": pillar})

@@ -44,3 +44,12 @@ def test_settings_of_ones_own_stay(render: Renderer) -> None:
     }
     assert written(render, states["salt_minion_config"]) == {"id": "m1", "master": ["a", "b"]}
     assert written(render, states["salt_api_config"])["netapi_enable_clients"] == ["local", "runner", "wheel"]
+
+
+def test_packages_of_the_roles_alone(render: Renderer) -> None:
+    """With ``install: packages`` the packages are those of the roles that the pillar has."""
+    states = render("salt", {"salt": {"install": "packages", "minion": {"id": "m1", "masters": ["a"]}, "api": {}}})
+    assert states.errors == []
+    named = {one: states[one]["name"] for one in states.ids if one.endswith("_package")}
+    assert named == {"salt_minion_package": "salt-minion", "salt_api_package": "salt-api"}
+    assert {states[one]["onlyif"] for one in named} == {"test packages = packages"}

@@ -101,7 +101,7 @@ def test_an_sls_has_one_line_of_plumbing(file: Path) -> None:
     """It gets its data by formula.data, and asks neither the pillar nor a map."""
     text = file.read_text(encoding="utf-8")
     wanted = 1 if file.stem == "init" else len(re.findall(r"\bcfg\b", text)) and 1  # a clean may need no data
-    assert len(re.findall(r'salt\["formula\.data"\]', text)) == wanted
+    assert len(re.findall(r'\bsalt\["formula\.data"\]|__salt__\["formula\.data"\]', text)) == wanted
     assert not re.search(r"pillar\.get|pillar\[|import_yaml|map\.jinja|filter_by", text)
 
 
@@ -130,6 +130,8 @@ WRONG: Mapping[str, list[Any]] = {
         {"users": {"alice": {"uid": 0}}},
         {"users": {"alice": {"uid": "2001"}}},
         {"users": {"alice": {"fullname": "a:b"}}},
+        {"users": {"alice": {"expires": "2031-02-30"}}},
+        {"users": {"alice": {"maxdays": 0}}},
         {"users": {"alice": {"ssh_keys": ["not a key"]}}},
         {"users": {"alice": {"sudo": ["ALL=(ALL) ALL\nbob ALL=(ALL) ALL"]}}},
         {"users": {"alice": {"sudo": "ALL=(ALL) ALL"}}},
@@ -177,6 +179,7 @@ WRONG: Mapping[str, list[Any]] = {
             }
         },
         {"clusters": {"main": {"standby_of": {"host": "db1"}}}},
+        {"clusters": {"main": {"databases": {"app": {"default_privileges": [{"name": "x", "privileges": ["ALL"]}]}}}}},
         {"clusters": {"main": {"settings": {"ssl_passphrase": "secret words"}}}},
     ],
     "openldap": [
@@ -198,6 +201,8 @@ WRONG: Mapping[str, list[Any]] = {
         {"objects": {"host": {"web": {"address": "192.0.2.1\n}"}}}},
         {"settings": {"Service_check_timeout": 1}},
         {"mine": {"function": "network.ip_addrs"}},
+        {"web": {"users": {"alice": {"password": "change-me"}}}},
+        {"web": {"commands": ["alice,bob"]}},
     ],
     "graphite": [
         {"carbon": {"settings": {"cache": {"USER": "a\nb"}}}},

@@ -160,6 +160,37 @@ def test_a_pillar_key_of_ones_own(render: Renderer) -> None:
     assert "site:people:user is not a known key (did you mean 'users'?)" in error
 
 
+BAD = {
+    "an unknown key": ("users", {"user": {}}, "users:user is not a known key (did you mean 'users'?); its value is {}"),
+    "a wrong type": ("postgresql", {"version": 15}, "postgresql:version must be a text, not 15"),
+    "a required key": ("graphite", {"web": {}}, "graphite:web:secret_key is missing"),
+    "a secret out of place": (
+        "postgresql",
+        {"clusters": {"main": {"settings": {"ssl_passphrase": "secret words"}}}},
+        "postgresql:clusters:main:settings:ssl_passphrase looks like a secret, but this is no place for one",
+    ),
+    "another system": ("graphite", {}, "does not support the os_family 'FreeBSD': it supports Debian"),
+    "no such formula": ("nosuch", {}, "No matching sls found for 'nosuch' in env 'base'"),
+    "the data of no formula": ("mine", {}, "there is no formula 'user' (did you mean 'users'?)"),
+}
+
+
+@pytest.mark.parametrize(("sls", "pillar", "sentence"), BAD.values(), ids=BAD)
+def test_bad_input_is_one_sentence(
+    sls: str, pillar: dict[str, Any], sentence: str, new_minion_opts: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever is wrong is told in one message, no state is left to apply, and no secret is shown."""
+    opts = new_minion_opts(BACKENDS)
+    (Path(opts["file_roots"]["base"][0]) / "mine.sls").write_text("{%- set cfg = salt['formula.data']('user') %}\n")
+    grains = {**DEBIAN, "os_family": "FreeBSD"} if "FreeBSD" in sentence else DEBIAN
+    rendered = Renderer(opts)(sls, {sls: pillar}, grains)
+    (error,) = rendered.errors
+    assert sentence in error
+    assert rendered.chunks == []
+    assert "Traceback" not in error + caplog.text
+    assert "secret words" not in error + caplog.text
+
+
 def test_a_wrong_pillar_stops_with_all_problems(render: Renderer, caplog: pytest.LogCaptureFixture) -> None:
     """All problems are in the one error, and no traceback is logged."""
     (error,) = render("users", {"users": {"user": {}, "groups": {"a": {"gid": "x"}}}}).errors

@@ -87,6 +87,15 @@ def test_states_of_the_example(with_pillar: Any) -> None:
     assert arguments(states["users_absent_group_interns"], "group")["require"] == [{"user": "users_absent_mallory"}]
 
 
+@pytest.mark.parametrize(
+    ("day", "days"), [("never", -1), ("2000-01-01", 10957), ("2000-03-01", 11017), ("2031-12-31", 22644)]
+)
+def test_an_expiry_is_a_number_of_days(day: str, days: int, with_pillar: Any) -> None:
+    """The system counts days since 1970, and takes -1 for never."""
+    states = with_pillar({"users": {"bob": {"expires": day}}}).call("state.show_sls", "users")
+    assert arguments(states["users_user_bob"], "user")["expire"] == days
+
+
 def test_a_user_without_rules_needs_no_sudo(with_pillar: Any) -> None:
     """Nothing installs sudo when no user has a rule; an old rule of the user is taken away."""
     states = with_pillar({"users": {"bob": None}}).call("state.show_sls", "users")
@@ -127,9 +136,11 @@ def test_clean_takes_away_what_init_makes(with_pillar: Any) -> None:
     assert set(states) == {
         "users_clean_sudo_alice",
         "users_clean_user_alice",
+        "users_clean_sudo_carol",
+        "users_clean_user_carol",
         "users_clean_sudo_deploy",
         "users_clean_user_deploy",
         "users_clean_group_deployers",
     }
     group = arguments(states["users_clean_group_deployers"], "group")
-    assert group["require"] == [{"user": "users_clean_user_alice"}, {"user": "users_clean_user_deploy"}]
+    assert group["require"] == [{"user": f"users_clean_user_{name}"} for name in ("alice", "carol", "deploy")]

@@ -148,6 +148,8 @@ def test_an_end_of_a_pattern_is_the_end() -> None:
     assert validate({"pattern": "^[a-z]+$"}, "abc\nroot ALL=(ALL) ALL") != []
     assert validate({"pattern": "^[a-z]+$"}, "abc\n") != []
     assert validate({"pattern": r"^\$[a-z]$"}, "$a") == []
+    assert validate({"pattern": r"^[a-z$\]]+$"}, "a$]") == []
+    assert validate({"pattern": "^[$]$"}, "$\n") != []
 
 
 def test_a_condition_says_why() -> None:

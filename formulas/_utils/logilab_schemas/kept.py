@@ -1,0 +1,1 @@
+../../../saltext_logilab/formula/schemas/kept.py
