@@ -18,6 +18,7 @@ from pathlib import Path
 import libvirt
 import psutil
 
+from benchmarks import guest_ping
 from benchmarks.table import Row
 from tests.support.libvirt import LibvirtHost
 
@@ -186,6 +187,7 @@ def rows() -> list[Row]:
             answer = answer_time(host, folder)
             image = seed(folder)
             busy, busy_stats = running(folder)
+            moving, rest = guest_ping.measure(folder)
         finally:
             host.stop()
     theirs = f"virt.vm_info: {peer.calls} calls, {peer.cpu:.2f} s"
@@ -203,6 +205,12 @@ def rows() -> list[Row]:
         ),
         Row(f"calls of stats, {RUNNING} guests running", busy_stats.calls, "calls", "", 6),
         Row("answer of a task, with its id", answer, "s", "virt.migrate answers when it is over", 1),
+        Row(
+            f"slowest test.ping of {moving.number} in a migration",
+            moving.slowest,
+            "s",
+            f"{rest.slowest:.2f} s of {rest.number} at rest",
+        ),
         Row(
             "CPU of the image of a seed, without capabilities", image, "s", "mounts the image, enters it by chroot", 0.2
         ),
