@@ -51,7 +51,9 @@ def pings(client: salt.client.LocalClient, going: Callable[[], bool]) -> Pings:
 
 def measure(folder: Path) -> tuple[Pings, Pings]:
     """Return the pings during a migration, and as many at rest."""
-    hosts = [LibvirtHost(folder / name) for name in ("here", "there") if not (folder / name).mkdir()]
+    for name in ("here", "there"):
+        (folder / name).mkdir(parents=True)
+    hosts = [LibvirtHost(folder / name) for name in ("here", "there")]
     own = {"logilab": {"guests": {"uri": hosts[0].uri}}}
     try:
         for host in hosts:

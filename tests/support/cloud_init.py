@@ -17,6 +17,8 @@ from typing import Any
 
 import yaml
 
+from tests.support.debian_guest import DebianGuest
+from tests.support.guests import TinyGuest
 from tests.support.libvirt import LibvirtHost
 from tests.support.optional import Optional
 from tests.support.processes import Daemon, run
@@ -36,6 +38,11 @@ def read(image: Path) -> dict[str, Any]:
         found[name] = yaml.safe_load(text.getvalue())
     iso.close()
     return found
+
+
+def parts(tiny: TinyGuest, serial: Path) -> str:
+    """Return the definition of a small guest without name, memory, disks and cards, as that of a Debian would be."""
+    return DebianGuest(Path(), tiny.kernel, tiny.initrd).parts(serial)
 
 
 class Minion:

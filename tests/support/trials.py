@@ -30,11 +30,12 @@ Guests = dict[str, dict[str, Any]]
 
 @dataclass
 class Facts:
-    """What is true, by virsh and by the folder of the pool: each host's guests, the pool's files, the disk's size."""
+    """What is true, by virsh and by files: each host's guests, what the pool holds, the disk's size and snapshots."""
 
     guests: tuple[Guests, Guests]
     files: set[str]
     size: int
+    inside: list[str]
 
     def unlike(self, other: Facts) -> list[str]:
         """Return what is not as in ``other``."""
@@ -104,7 +105,7 @@ class Trial:
         told = json.loads(run("qemu-img", "info", "-U", "--output=json", self.rig.disk))
         files = {path.name for path in self.rig.pool.iterdir()}
         first, second = (self._guests(host) for host in self.hosts)
-        return Facts((first, second), files, told["virtual-size"])
+        return Facts((first, second), files, told["virtual-size"], [one["name"] for one in told.get("snapshots", [])])
 
     def _guests(self, host: LibvirtHost) -> Guests:
         return {name: self._guest(host, name) for name in self.rig.virsh(host, "list", "--all", "--name").split()}
@@ -202,7 +203,7 @@ class Snapshot(Trial):
 
     def expect(self, then: Facts, told: dict[str, Any]) -> list[str]:  # noqa: ARG002 - all of it is in the facts
         """There is the snapshot."""
-        then.guests[0][self.rig.name]["snapshot"] = ["point"]
+        then.guests[0][self.rig.name]["snapshot"] = then.inside = ["point"]
         return []
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from saltext_logilab.lab.lab import Lab
-from tests.support.cloud_init import standing_in
+from tests.support.cloud_init import parts, standing_in
 from tests.support.guests import TinyGuest
 from tests.support.labs import LabFactory, accept_all
 from tests.support.libvirt import LibvirtHost
@@ -58,7 +58,7 @@ def test_all_masters_of_a_group(
         run("qemu-img", "create", "-q", "-f", "qcow2", folder / "empty.qcow2", "16M")
         wait_until(lambda: ask(lab, "paris", "kvm1", "mine.send", SUMMARY), PATIENCE, "the mine")
         with standing_in(libvirt_host, "web", folder, new_root(daemon_root, "web")) as minions:
-            xml = tiny_guest.xml("web", folder.parent / f"{folder.name}.web", memory_mib=192)
+            xml = parts(tiny_guest, folder.parent / f"{folder.name}.web")
             done = lab.run("paris", *command("web", xml), timeout=PATIENCE + 120)
             assert json.loads(done.stdout)["state"] == "done", done
             assert keys(lab, "web") == [True, True]
@@ -66,7 +66,7 @@ def test_all_masters_of_a_group(
                 wait_until(lambda master=master: ask(lab, master, "web", "test.ping"), PATIENCE, f"web at {master}")
             assert len(minions) == 1
             assert list(folder.glob("*.iso")) == []
-        xml = tiny_guest.xml("gone", folder.parent / f"{folder.name}.gone", memory_mib=192)
+        xml = parts(tiny_guest, folder.parent / f"{folder.name}.gone")
         words, environment = lab.command("paris", command("gone", xml))
         with subprocess.Popen(words, env=environment, stdout=subprocess.PIPE, text=True) as making:
             wait_until(lambda: keys(lab, "gone") == [True, True], PATIENCE, "the key at both masters")

@@ -93,15 +93,16 @@ def test_a_volume(supplies: Supplies) -> None:
         ({"format": "raw"}, "is qcow2, not raw"),
         ({"format": "vdi"}, "format must be one of"),
         ({"size_gib": 0}, "size_gib must be more than 0"),
-        ({"name": "new.qcow2"}, "a new one needs size_gib"),
+        ({"name": "new.qcow2"}, "size_gib is needed"),
         ({"name": "new.qcow2", "backing": "none"}, "cannot stand on 'none'"),
         ({"name": "new.qcow2", "backing": "data.qcow2", "size_gib": 0.01}, "cannot be smaller"),
         ({"name": "../x", "size_gib": 1}, "letters, digits"),
     ):
         found = present(**told)
         assert (found.result, sentence in found.comment) == (False, True), found.comment
-    supplies.virsh("attach-disk", pool, str(supplies.rig.pool / "on.qcow2"), "vdb", "--config")
-    assert present("on.qcow2", size_gib=0.25).result is False
+    supplies.virsh("attach-disk", pool, str(supplies.rig.pool / "on.qcow2"), "vdb", "--live", "--subdriver", "qcow2")
+    written = present("on.qcow2", size_gib=0.25)
+    assert (written.result, "libvirt_task.resize_disk lets it grow" in written.comment) == (False, True)
     listed = supplies.rig.loaders.modules["libvirt_volume.list"]
     assert listed(pool, "data.qcow2")["data.qcow2"]["capacity"] == 128 << 20
     assert listed(pool)["on.qcow2"]["backing"] == str(supplies.rig.pool / "data.qcow2")

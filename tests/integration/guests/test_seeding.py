@@ -29,7 +29,7 @@ from saltfactories.daemons.minion import SaltMinion
 from saltext_logilab.guests.keystore import MasterKeys
 from saltext_logilab.guests.seeds.keys import fingerprint
 from tests.integration.guests.conftest import SUMMARY
-from tests.support.cloud_init import standing_in
+from tests.support.cloud_init import parts, standing_in
 from tests.support.debian_guest import DebianGuest
 from tests.support.documents import Substitution
 from tests.support.guests import TinyGuest
@@ -122,7 +122,7 @@ def test_a_guest_from_nothing(
     The guest is small, and the test plays its cloud-init; Debian's own is the soak.
     """
     run("qemu-img", "create", "-q", "-f", "qcow2", default_pool / IMAGE, "2G")
-    xml = tiny_guest.xml("web", default_pool.parent / f"{default_pool.name}.serial", memory_mib=1024)
+    xml = parts(tiny_guest, default_pool.parent / f"{default_pool.name}.serial")
     with standing_in(libvirt_host, "web", default_pool, new_root(daemon_root, "web")) as minions:
         assert page(xml, "127.0.0.1", 600) == ""
         came(master, libvirt_host, default_pool)
