@@ -1,5 +1,5 @@
 """
-Guests: what an inventory of 1,001 guests that are off costs, in calls and in CPU, and how soon a task answers.
+Guests: what an inventory of 1,001 guests that are off costs, in calls and in CPU, and how soon tasks answer.
 
 A private libvirtd; the peer, saltext-virt, is installed beside for the run and asks the same daemon. Calls are those
 that libvirt's client logs, in a run of its own; CPU is that of the calling process, of the programs that it starts, and
@@ -18,6 +18,7 @@ from pathlib import Path
 import libvirt
 import psutil
 
+from benchmarks import guest_ping
 from benchmarks.table import Row
 from tests.support.libvirt import LibvirtHost
 
@@ -36,7 +37,7 @@ DOMAIN = """
 
 COPIED = """
 <domain type='qemu'>
-  <name>copied</name><memory unit='MiB'>64</memory><vcpu>1</vcpu><os><type arch='x86_64' machine='pc'>hvm</type></os>
+  <name>{name}</name><memory unit='MiB'>64</memory><vcpu>1</vcpu><os><type arch='x86_64' machine='pc'>hvm</type></os>
   <devices>
     <disk type='file'><driver type='qcow2'/><source file='{path}'/><target dev='vda' bus='virtio'/></disk>
   </devices>
@@ -66,12 +67,32 @@ after = os.times()
 print(json.dumps([found, *[sum(after[i:i + 2]) - sum(before[i:i + 2]) for i in (0, 2)]]))
 """
 
-# Prints the seconds after which a task has answered with its id, and how it ended.
+# Begins a task of each kind, one after the other, and prints the seconds after which each has answered with its id.
 TASK = f"""{FUNCTIONS}
-begun = time.monotonic()
-task = call("copied", "vda", "bench")
-took = time.monotonic() - begun
-print(json.dumps([took, functions["libvirt_task.wait"](task, 60)["state"]]))
+other, made, took = sys.argv[4], {{}}, {{}}
+seed, full = {{"minion": {{"master": "192.0.2.1"}}}}, {{"accelerator": "qemu"}}
+def begin(kind, *words, **named):
+    begun = time.monotonic()
+    task = functions[f"libvirt_task.{{kind}}"](*words, **named)
+    took[kind] = time.monotonic() - begun
+    if kind in ("create", "seed"):
+        functions["libvirt_task.cancel"](task)
+    ended = functions["libvirt_task.wait"](task, 60)
+    if ended["state"] != ("cancelled" if kind in ("create", "seed") else "done"):
+        sys.exit(f"{{kind}} ended as {{ended['state']}}: {{ended['reason']}}")
+    return task
+begin("copy_disk", "copied", "vda", "bench")
+backup = begin("backup", "copied", "bench")
+begin("verify", backup, "bench", seconds=0)
+begin("restore", backup, "restored", "bench")
+begin("resize_disk", "kept", "vda", 0.125)
+begin("snapshot", "kept", "point")
+begin("clone", "restored", "cloned", "bench")
+begin("convert", "bench", "b", "new")
+begin("create", "new", "b", "bench", 64, seed=seed, **full)
+begin("seed", "restored", **seed)
+begin("migrate", "copied", other, transport=f"unix://{{folder}}/migration", unsafe=True)
+print(json.dumps(took))
 """
 
 
@@ -143,20 +164,27 @@ def running(folder: Path) -> tuple[Cost, Cost]:
         host.stop()
 
 
-def answer_time(host: LibvirtHost, folder: Path) -> float:
-    """Return the seconds after which the copy of a disk has answered with its task's id, inside the module."""
+def answer_times(host: LibvirtHost, folder: Path) -> dict[str, float]:
+    """Return for each kind of task the seconds after which it has answered with its id, inside the module."""
     link, pool = host.open(), folder / "pool"
     pool.mkdir()
     xml = f"<pool type='dir'><name>bench</name><target><path>{pool}</path></target></pool>"
-    volume = "<volume><name>a</name><capacity unit='MiB'>64</capacity><target><format type='qcow2'/></target></volume>"
-    path = link.storagePoolCreateXML(xml).createXML(volume).path()
-    link.createXML(COPIED.format(path=path), libvirt.VIR_DOMAIN_START_PAUSED)
-    command = [sys.executable, "-W", "ignore", "-c", TASK, str(folder), host.uri, "libvirt_task.copy_disk"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    took, state = json.loads(done.stdout.splitlines()[-1])
-    if state != "done":
-        raise RuntimeError(f"the copy ended as {state}")
-    return float(took)
+    volume = "<volume><name>{}</name><capacity unit='MiB'>64</capacity><target><format type='qcow2'/></target></volume>"
+    made = link.storagePoolCreateXML(xml)
+    paths = {name: made.createXML(volume.format(name)).path() for name in ("copied", "kept", "b")}
+    for name in ("copied", "kept"):
+        link.createXML(COPIED.format(name=name, path=paths[name]), libvirt.VIR_DOMAIN_START_PAUSED)
+    (folder / "there").mkdir()
+    other = LibvirtHost(folder / "there")
+    try:
+        other.start()
+        command = [sys.executable, "-W", "ignore", "-c", TASK, str(folder), host.uri, "libvirt_task.list", other.uri]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    finally:
+        other.stop()
+    if done.returncode:
+        raise RuntimeError(done.stderr)
+    return {str(kind): float(took) for kind, took in json.loads(done.stdout.splitlines()[-1]).items()}
 
 
 def seed(folder: Path) -> float:
@@ -183,11 +211,13 @@ def rows() -> list[Row]:
             define(host)
             info, stats = cost(host, folder, "libvirt_guest.info"), cost(host, folder, "libvirt_guest.stats")
             peer = cost(host, folder, "virt.vm_info")
-            answer = answer_time(host, folder)
+            answers = answer_times(host, folder)
             image = seed(folder)
             busy, busy_stats = running(folder)
+            moving, rest = guest_ping.measure(folder / "ping")
         finally:
             host.stop()
+    slowest = max(answers, key=lambda kind: answers[kind])
     theirs = f"virt.vm_info: {peer.calls} calls, {peer.cpu:.2f} s"
     return [
         Row("calls of libvirt_guest.info", info.calls, "calls", theirs, 1020),
@@ -202,7 +232,19 @@ def rows() -> list[Row]:
             RUNNING + 10,
         ),
         Row(f"calls of stats, {RUNNING} guests running", busy_stats.calls, "calls", "", 6),
-        Row("answer of a task, with its id", answer, "s", "virt.migrate answers when it is over", 1),
+        Row(
+            f"slowest answer of {len(answers)} kinds of tasks ({slowest})",
+            answers[slowest],
+            "s",
+            "virt.migrate answers when it is over",
+            1,
+        ),
+        Row(
+            f"slowest test.ping of {moving.number} in a migration",
+            moving.slowest,
+            "s",
+            f"{rest.slowest:.2f} s of {rest.number} at rest",
+        ),
         Row(
             "CPU of the image of a seed, without capabilities", image, "s", "mounts the image, enters it by chroot", 0.2
         ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +19,15 @@ TAG = "salt/logilab/guests/{host}/{task}/{what}"
 class Progress:
     """Fires ``…/progress`` while a task goes on, at a limited rate, and ``…/ended`` once, through the minion."""
 
-    def __init__(self, minion: Path, interval: float) -> None:
+    def __init__(self, minion: Path, interval: float, clock: Callable[[], float] = time.monotonic) -> None:
         """``minion`` is the minion's configuration, ``interval`` the seconds between two events."""
-        self._file, self._interval = minion, interval
+        self._file, self._interval, self._clock = minion, interval, clock
         self._opts: dict[str, Any] | None = None
         self._next = 0.0
 
     def __call__(self, task: Task) -> None:
         """Tell of ``task``; a minion that does not run hears nothing, and the work goes on."""
-        now = time.monotonic()
+        now = self._clock()
         if task.active and now < self._next:
             return
         self._next = now + self._interval

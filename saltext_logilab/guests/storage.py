@@ -108,6 +108,24 @@ def volume(link: Connection, pool: str, name: str) -> StoredVolume | None:
         return None
 
 
+def listing(link: Connection, pool: str, name: str | None = None) -> dict[str, dict[str, Any]]:
+    """
+    Return what an active pool holds, or the volume ``name`` of it where there is one.
+
+    :raises RefusedError: there is no such pool, or it is not active.
+    """
+    place = active_pool(link, pool)
+    refresh(place)
+    found = place.listAllVolumes() if name is None else [one for one in (volume(link, pool, name),) if one is not None]
+    return {str(one.name()): _described(one) for one in found}
+
+
+def _described(found: StoredVolume) -> dict[str, Any]:
+    _, capacity, allocation = found.info()
+    sizes = {"capacity": int(capacity), "allocation": int(allocation)}
+    return {"path": str(found.path()), "format": image_format(found), **sizes, "backing": backing(found)}
+
+
 def by_path(link: Connection, path: str) -> StoredVolume | None:
     """Return the volume of an active pool that lies in ``path``, None where there is none."""
     try:
@@ -135,8 +153,9 @@ def standing_on(link: Connection, path: str) -> list[str]:
     """Return the volumes of active pools that hold only their difference from what lies in ``path``."""
     pools = link.listAllStoragePools(connection.libvirt.VIR_CONNECT_LIST_STORAGE_POOLS_ACTIVE)
     found = [(pool.name(), one) for pool in pools for one in pool.listAllVolumes()]
-    return [f"{pool}/{one.name()}" for pool, one in found if _backing(one) == path]
+    return [f"{pool}/{one.name()}" for pool, one in found if backing(one) == path]
 
 
-def _backing(found: StoredVolume) -> str | None:
+def backing(found: StoredVolume) -> str | None:
+    """Return the path of what a volume stands on, None where it stands alone."""
     return ET.fromstring(found.XMLDesc()).findtext("backingStore/path")  # noqa: S314 - it comes from libvirtd

@@ -24,7 +24,6 @@ Minion configuration, all of it optional:
 from __future__ import annotations
 
 import contextlib
-import secrets
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,29 +32,18 @@ import salt.config
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 
 from saltext_logilab.errors import LogilabError
-from saltext_logilab.guests import connection
 from saltext_logilab.guests import settings as guests_settings
-from saltext_logilab.guests.seeds import wish as wishes
-from saltext_logilab.guests.tasks import backup as backups
-from saltext_logilab.guests.tasks import clone as clones
-from saltext_logilab.guests.tasks import convert as conversions
-from saltext_logilab.guests.tasks import copy_disk as copies
-from saltext_logilab.guests.tasks import create as creations
 from saltext_logilab.guests.tasks import desk as desks
-from saltext_logilab.guests.tasks import limits
-from saltext_logilab.guests.tasks import migrate as migrations
-from saltext_logilab.guests.tasks import resize as growths
-from saltext_logilab.guests.tasks import restore as restores
+from saltext_logilab.guests.tasks import limits, orders
 from saltext_logilab.guests.tasks import seed as seedings
-from saltext_logilab.guests.tasks import snapshot as snapshots
-from saltext_logilab.guests.tasks import verify as verifications
 from saltext_logilab.guests.tasks.desk import Desk
-from saltext_logilab.guests.tasks.records import ACTIVE, ENDED, Order
+from saltext_logilab.guests.tasks.limits import Limits
+from saltext_logilab.guests.tasks.orders import Wanted
+from saltext_logilab.guests.tasks.records import ACTIVE, ENDED
 
 if TYPE_CHECKING:
     __opts__: dict[str, Any]
 
-VERIFY_STALL = 3600.0  # seconds that the check of one image may take
 MASTERS = ("master", "master_type", "master_port", "publish_port", "transport", "source_interface_name")
 
 __func_alias__ = {"list_": "list"}
@@ -71,13 +59,18 @@ def _desk() -> Iterator[Desk]:
         raise CommandExecutionError(str(err)) from err
 
 
-def _start(kind: str, guest: str, check: Callable[[Any], dict[str, Any]], policy: limits.Limits) -> str:
-    """Check, record and start a task."""
+def _read(what: Callable[..., Wanted], *words: Any) -> Wanted:
+    """Read what was ordered; impossible words are the caller's fault."""
+    try:
+        return what(*words)
+    except LogilabError as err:
+        raise SaltInvocationError(str(err)) from err
+
+
+def _start(wanted: Wanted, policy: Limits = desks.ANY_TIME) -> str:
+    """Check, record and start a task, and return its id."""
     with _desk() as desk:
-        uri = guests_settings.read(__opts__).uri
-        with connection.opened(uri) as link:
-            spec = check(link)
-        return desk.start(Order(kind, str(guest), uri, spec), policy)
+        return desk.order(guests_settings.read(__opts__).uri, wanted, policy)
 
 
 def copy_disk(
@@ -110,9 +103,7 @@ def copy_disk(
         salt kvm1 libvirt_task.copy_disk web vda fast
         salt kvm1 libvirt_task.copy_disk web vda fast pivot=True bandwidth=50000000
     """
-    options: dict[str, object] = {"pivot": bool(pivot), "bandwidth": _bandwidth(bandwidth)}
-    policy = limits.Limits(stall, seconds_per_gib)
-    return _start("copy_disk", name, lambda link: copies.check(link, name, str(disk), str(pool), options), policy)
+    return _start(_read(orders.copy_disk, name, disk, pool, pivot, bandwidth), Limits(stall, seconds_per_gib))
 
 
 def backup(
@@ -148,11 +139,7 @@ def backup(
         salt kvm1 libvirt_task.backup web backups checkpoint=tuesday since=monday
         salt kvm1 libvirt_task.backup web backups incremental=True
     """
-    policy = limits.Limits(stall, seconds_per_gib)
-    if incremental and (checkpoint or since):
-        raise SaltInvocationError("incremental chooses checkpoint and since by itself")
-    wish = backups.Wish(checkpoint, since, bool(incremental))
-    return _start("backup", name, lambda link: backups.check(link, name, str(pool), wish), policy)
+    return _start(_read(orders.backup, name, pool, checkpoint, since, incremental), Limits(stall, seconds_per_gib))
 
 
 def restore(
@@ -185,8 +172,7 @@ def restore(
 
         salt kvm1 libvirt_task.restore 20261123T101500-1a2b3c4d web-restored backups target=default
     """
-    told = (str(pool), str(backup), str(name), str(target or pool))
-    return _start("restore", name, lambda link: restores.check(link, *told), limits.Limits(stall, seconds_per_gib))
+    return _start(_read(orders.restore, backup, name, pool, target), Limits(stall, seconds_per_gib))
 
 
 def verify(backup: str, pool: str, seconds: float = 20, timeout: float = 300) -> str:
@@ -210,12 +196,7 @@ def verify(backup: str, pool: str, seconds: float = 20, timeout: float = 300) ->
 
         salt kvm1 libvirt_task.verify 20261123T101500-1a2b3c4d backups seconds=60
     """
-    with _desk() as desk:
-        uri = guests_settings.read(__opts__).uri
-        with connection.opened(uri) as link:
-            guest, spec = verifications.check(link, str(pool), str(backup))
-        spec |= {"seconds": _number("seconds", seconds), "timeout": _number("timeout", timeout)}
-        return desk.start(Order("verify", guest, uri, spec), limits.Limits(VERIFY_STALL, 0))
+    return _start(_read(orders.verify, backup, pool, seconds, timeout))
 
 
 def snapshot(name: str, snapshot: str, description: str | None = None) -> str:
@@ -235,8 +216,7 @@ def snapshot(name: str, snapshot: str, description: str | None = None) -> str:
 
         salt kvm1 libvirt_task.snapshot web before-upgrade
     """
-    told = (name, str(snapshot), description and str(description))
-    return _start("snapshot", name, lambda link: snapshots.check(link, *told), limits.Limits(0, 0))
+    return _start(_read(orders.snapshot, name, snapshot, description))
 
 
 def clone(
@@ -266,8 +246,7 @@ def clone(
 
         salt kvm1 libvirt_task.clone template web2 default
     """
-    policy = limits.Limits(stall, seconds_per_gib)
-    return _start("clone", name, lambda link: clones.check(link, name, str(clone), str(pool)), policy)
+    return _start(_read(orders.clone, name, clone, pool), Limits(stall, seconds_per_gib))
 
 
 def convert(
@@ -298,9 +277,8 @@ def convert(
 
         salt kvm1 libvirt_task.convert default web-vda.qcow2 web-vda.raw format=raw target=fast
     """
-    told = (str(pool), str(volume), str(target or pool), {"name": str(name), "format": str(format)})
-    policy = limits.Limits(stall, seconds_per_gib)
-    return _start("convert", f"{pool}/{volume}", lambda link: conversions.check(link, *told), policy)
+    new = {"name": name, "format": format}
+    return _start(_read(orders.convert, pool, volume, new, target), Limits(stall, seconds_per_gib))
 
 
 def resize_disk(name: str, disk: str, size_gib: float) -> str:
@@ -319,8 +297,7 @@ def resize_disk(name: str, disk: str, size_gib: float) -> str:
 
         salt kvm1 libvirt_task.resize_disk web vda 40
     """
-    size = _number("size_gib", size_gib)
-    return _start("resize_disk", name, lambda link: growths.check(link, name, str(disk), size), limits.Limits())
+    return _start(_read(orders.resize_disk, name, disk, size_gib))
 
 
 def create(
@@ -333,6 +310,7 @@ def create(
     interfaces: list[dict[str, Any]] | None = None,
     seed: dict[str, Any] | None = None,
     image_pool: str | None = None,
+    image_host: str | None = None,
     linked: bool = False,
     title: str | None = None,
     autostart: bool | None = None,
@@ -363,6 +341,7 @@ def create(
     :param seed: what it is told, see :func:`seed`: ``id``, ``hostname``, ``users``, ``ssh_keys``, ``network``,
         ``minion`` and ``user_data``.
     :param image_pool: the pool of the image; by default ``pool``.
+    :param image_host: the libvirt of another host that has the image, as this host reaches it; it comes from there.
     :param linked: let the disk hold its difference from the image only, which has to stay then.
     :param title: a line for people.
     :param autostart: whether it starts with the host.
@@ -385,16 +364,14 @@ def create(
     """
     told = {"memory_mib": memory_mib, "vcpus": vcpus, "interfaces": interfaces, "title": title}
     told |= {"autostart": autostart, "accelerator": accelerator, "xml": xml}
-    size = None if size_gib is None else _number("size_gib", size_gib)
-    source = {"volume": str(image), "from": str(image_pool or pool), "pool": str(pool), "size_gib": size}
+    source = {"volume": image, "from": image_pool, "pool": pool, "host": image_host, "size_gib": size_gib}
     source["linked"] = linked
-    own = _seed(name, seed, nonce, timeout)
-    policy = limits.Limits(stall, seconds_per_gib)
-    if test:
-        with _desk(), connection.opened(guests_settings.read(__opts__).uri) as link:
-            creations.check(link, str(name), source, told)
-        return None
-    return _start("create", name, lambda link: {**creations.check(link, str(name), source, told), **own}, policy)
+    wanted = _read(orders.create, name, source, told, _told(name, seed, nonce, timeout))
+    if not test:
+        return _start(wanted, Limits(stall, seconds_per_gib))
+    with _desk() as desk:
+        desk.check(guests_settings.read(__opts__).uri, wanted)
+    return None
 
 
 def seed(
@@ -438,31 +415,16 @@ def seed(
         salt kvm1 libvirt_task.seed web id=web.example.com ssh_keys='[ssh-ed25519 AAAA… me]'
     """
     told = {"id": id, "hostname": hostname, "users": users, "ssh_keys": ssh_keys, "network": network}
-    own = _seed(name, {**told, "minion": minion, "user_data": user_data}, nonce, timeout)
-
-    def check(link: Any) -> dict[str, Any]:
-        return {**seedings.check(link, str(name), pool and str(pool)), **own}
-
-    with _desk() as desk:
-        desk.check_here(guests_settings.read(__opts__).uri, str(name))
-    return _start("seed", name, check, limits.Limits())
+    own = _told(name, {**told, "minion": minion, "user_data": user_data}, nonce, timeout)
+    return _start(_read(orders.seed, name, pool, own))
 
 
-def _seed(name: str, told: dict[str, Any] | None, nonce: str | None, timeout: float) -> dict[str, Any]:
-    """Return what a guest is told, checked; where no master is told, it has those of this minion."""
-    if not isinstance(told, (dict, type(None))):
-        raise SaltInvocationError(f"seed must be a mapping, not {told!r}")
-    own = {key: value for key, value in (told or {}).items() if value is not None}
-    minion = own.get("minion") or {}
-    if isinstance(minion, dict) and "master" not in minion:
-        own["minion"] = {**_masters(), **minion}
-        key = Path(__opts__["pki_dir"]) / "minion_master.pub"
-        own["master_key"] = key.read_text(encoding="ascii") if key.exists() else None
+def _told(name: str, told: object, nonce: str | None, timeout: float) -> dict[str, Any]:
+    """Return what a guest is told; where no master is, it has those of this minion."""
     try:
-        wish = wishes.read(str(name), own).plain()
+        return orders.read_seed(name, told, _masters, nonce, timeout)
     except LogilabError as err:
         raise SaltInvocationError(str(err)) from err
-    return {"wish": wish, "nonce": str(nonce or secrets.token_hex(16)), "timeout": _number("timeout", timeout)}
 
 
 def _masters() -> dict[str, Any]:
@@ -470,7 +432,9 @@ def _masters() -> dict[str, Any]:
     defaults = salt.config.DEFAULT_MINION_OPTS
     configured = salt.config.minion_config(__opts__["conf_file"], minion_id=__opts__["id"])
     told = {key: configured[key] for key in MASTERS if configured.get(key) != defaults.get(key)}
-    return {**told, "master": configured["master"]}
+    key = Path(__opts__["pki_dir"]) / "minion_master.pub"
+    known = key.read_text(encoding="ascii") if key.exists() else None
+    return {"minion": {**told, "master": configured["master"]}, "master_key": known}
 
 
 def migrate(
@@ -504,14 +468,8 @@ def migrate(
 
         salt kvm1 libvirt_task.migrate web qemu+tls://kvm2/system
     """
-    options = {
-        "to": str(to),
-        "transport": transport and str(transport),
-        "bandwidth": _bandwidth(bandwidth),
-        "unsafe": bool(unsafe),
-    }
-    policy = limits.Limits(stall, seconds_per_gib)
-    return _start("migrate", name, lambda link: migrations.check(link, name, options), policy)
+    options = {"transport": transport, "bandwidth": bandwidth, "unsafe": unsafe}
+    return _start(_read(orders.migrate, name, to, options), Limits(stall, seconds_per_gib))
 
 
 def list_(state: str | None = None) -> list[dict[str, Any]]:
@@ -621,16 +579,3 @@ def prune(days: float = 30) -> list[str]:
     """
     with _desk() as desk:
         return desk.prune(days)
-
-
-def _number(name: str, value: object) -> float:
-    try:
-        return limits.number(name, value)
-    except LogilabError as err:
-        raise SaltInvocationError(str(err)) from err
-
-
-def _bandwidth(value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise SaltInvocationError(f"bandwidth must be a whole number of bytes a second, at least 0, not {value!r}")
-    return value

@@ -189,13 +189,14 @@ def create(
     """
     Make a guest from an image where it fits best, and wait until its minion answers.
 
-    The hypervisor copies the image, makes a key pair and tells the guest by a small disk who it is; this master accepts
-    the key that the hypervisor's minion has signed, and only for this id; then the guest boots. If one of the steps
-    fails, neither a guest nor a key stays, and the answer names the step. When this command is ended meanwhile, the
-    engine ``libvirt_seed`` or ``libvirt_seed.attend`` goes on.
+    The hypervisor copies the image, which comes from another one where it lacks it, makes a key pair and tells the
+    guest by a small disk who it is; this master accepts the key that the hypervisor's minion has signed, and only for
+    this id; then the guest boots. If one of the steps fails, neither a guest nor a key stays, and the answer names the
+    step. When this command is ended meanwhile, the engine ``libvirt_seed`` or ``libvirt_seed.attend`` goes on.
 
     :param name: what the guest is called.
-    :param image: the volume that is copied; it has cloud-init and a Salt minion.
+    :param image: the volume that is copied; it has cloud-init and a Salt minion. One hypervisor that other hosts reach
+        (``logilab:guests:reach``) has to have it.
     :param pool: the storage pool for the guest's disk.
     :param memory_mib: its memory.
     :param vcpus: its processors.
@@ -203,14 +204,14 @@ def create(
     :param interfaces: its network cards, as for the state ``libvirt_guest.present``.
     :param seed: what it is told, see ``libvirt_task.seed``: ``id`` (by default the name), ``hostname``, ``users``,
         ``ssh_keys``, ``network``, ``minion`` and ``user_data``.
-    :param host: the hypervisor's minion; by default the one on which the guest fits best, of those that have the image.
+    :param host: the hypervisor's minion; by default the one on which the guest fits best.
     :param tgt: which hypervisors, ``*`` by default.
     :param tgt_type: how ``tgt`` is meant.
     :param strategy: ``spread`` or ``pack``; by default what is configured.
     :param timeout: seconds that the boot and the minion have, after the copy.
     :param test: only choose the host.
-    :param options: more of what ``libvirt_task.create`` takes: ``image_pool``, ``linked``, ``title``, ``autostart``,
-        ``accelerator``, ``xml``, ``stall``, ``seconds_per_gib``.
+    :param options: more of what ``libvirt_task.create`` takes: ``image_pool``, ``linked`` (for a host that has the
+        image), ``title``, ``autostart``, ``accelerator``, ``xml``, ``stall``, ``seconds_per_gib``.
     :return: ``host`` and ``why`` (a sentence for each host), then ``id``, ``task``, ``state`` and, where the guest has
         not come, ``problem`` and exit code 1.
 
@@ -232,7 +233,7 @@ def create(
             reception.check_unknown(minion)
             if host is not None and host not in fleet.hosts:
                 raise ConfigurationError(_unknown(fleet, host))
-            choice = making.choose(fleet, guest, _rules(strategy), told, host)
+            choice, told = making.choose(fleet, guest, _rules(strategy), told, host)
             found: dict[str, Any] = {"host": choice.host, "why": {**choice.why, **fleet.problems}}
             if test or choice.host is None:
                 return {**found, "retcode": int(choice.host is None)}

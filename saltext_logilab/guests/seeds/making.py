@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from saltext_logilab.errors import LogilabError, UnavailableError
@@ -23,19 +23,41 @@ from saltext_logilab.guests.tasks import watch
 FUNCTION = "libvirt_task.create"
 
 
-def choose(fleet: Fleet, guest: Load, rules: Rules, told: Mapping[str, Any], host: str | None) -> Choice:
+def choose(
+    fleet: Fleet, guest: Load, rules: Rules, told: Mapping[str, Any], host: str | None
+) -> tuple[Choice, dict[str, Any]]:
     """
-    Choose the host for a new guest among those that could make it.
+    Choose the host for a new guest among those that could make it; return the choice, and what that host is told.
+
+    A host that lacks the image takes it from one that has it and can be reached.
 
     :param told: what the guest shall be, as the hosts take it; each says what it lacks.
     :param host: the one that it has to be; None for the best.
     """
     rooms = [room for room in fleet.rooms if host in (None, room.name)]
     fitting = [room.name for room in rooms if placement.refusal(room, guest, rules) is None]
-    replies = fleet.ask(fitting, FUNCTION, {**told, "test": True}) if fitting else {}
+    has = _with_image(fleet, told) if fitting and not told.get("image_host") else set()
+    giver = next((one for one in sorted(has) if fleet.hosts[one].host["reach"]), None)
+    takers = [one for one in fitting if giver and one not in has]
+    away = {**told, "image_host": fleet.hosts[giver].host["reach"]} if giver else {}
+    lacking = _lacking(fleet, [one for one in fitting if one not in takers], told) | _lacking(fleet, takers, away)
+    choice = placement.place(rooms, guest, rules, lacking)
+    more = {one: f"{choice.why[one]}; the image comes from {giver}" for one in takers if one not in lacking}
+    return replace(choice, why={**choice.why, **more}), dict(away if choice.host in takers else told)
+
+
+def _with_image(fleet: Fleet, told: Mapping[str, Any]) -> set[str]:
+    """Return the hosts that have the image."""
+    asked = {"pool": told.get("image_pool") or told["pool"], "name": told["image"]}
+    replies = fleet.ask(sorted(fleet.hosts), "libvirt_volume.list", asked)
+    return {host for host, reply in replies.items() if isinstance(reply.value, Mapping) and reply.value}
+
+
+def _lacking(fleet: Fleet, hosts: list[str], told: Mapping[str, Any]) -> dict[str, str]:
+    """Return which of ``hosts`` could not make the guest, and why."""
+    replies = fleet.ask(hosts, FUNCTION, {**told, "test": True}) if hosts else {}
     silent = Reply(problem="the minion does not answer")
-    lacking = {name: why for name in fitting if (why := replies.get(name, silent).problem)}
-    return placement.place(rooms, guest, rules, lacking)
+    return {name: why for name in hosts if (why := replies.get(name, silent).problem)}
 
 
 @dataclass(frozen=True)

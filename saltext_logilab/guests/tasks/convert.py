@@ -56,8 +56,17 @@ class Convert(Held):
         self.run("qemu-img", "convert", "-f", kind, "-O", spec["new"]["format"], path, str(part), growing=part)
         if last.exists():
             raise RefusedError(f"{last} has come to be meanwhile")
+        self.learn(inode=part.stat().st_ino)
         part.rename(last)
         storage.refresh(pool)
+
+    def worked(self, link: Connection, task: Task) -> bool:
+        """Whether the volume has got its name."""
+        last = storage.folder(storage.file_pool(link, task.spec["target"])) / task.spec["new"]["name"]
+        done = "inode" in task.spec and last.exists() and last.stat().st_ino == task.spec["inode"]
+        if done:
+            storage.refresh(storage.file_pool(link, task.spec["target"]))
+        return done
 
     def clean(self, link: Connection, task: Task) -> None:
         """Remove what was written."""

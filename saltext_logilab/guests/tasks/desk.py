@@ -10,16 +10,19 @@ from pathlib import Path
 from typing import Any
 
 from saltext_logilab.errors import LogilabError, RefusedError
+from saltext_logilab.guests import connection
 from saltext_logilab.guests.settings import GuestsSettings
 from saltext_logilab.guests.tasks import launch, report
 from saltext_logilab.guests.tasks.launch import Launcher
 from saltext_logilab.guests.tasks.limits import Limits, number
+from saltext_logilab.guests.tasks.orders import Wanted
 from saltext_logilab.guests.tasks.records import Order, Records, Task
 
 DAY = 86400
 START = 30.0  # seconds that a new worker has to come to life before another one is sent
 SETTLE = 4.0  # seconds that a question waits for a new worker to find out what has become of a task
 PAUSE = 0.1
+ANY_TIME = Limits()
 
 
 @contextmanager
@@ -61,6 +64,26 @@ class Desk:
             self.records.end(task.id, "failed", str(err))
             raise
         return task.id
+
+    def check(self, uri: str, wanted: Wanted) -> tuple[str, dict[str, Any]]:
+        """
+        Return the guest and the spec of a task that is wanted; nothing is begun.
+
+        :raises LogilabError: libvirt does not answer, or something stands against it.
+        """
+        with connection.opened(uri) as link:
+            return wanted.check(link)
+
+    def order(self, uri: str, wanted: Wanted, limits: Limits) -> str:
+        """
+        Check, record and start a task, and return its id.
+
+        :raises LogilabError: as :meth:`check` and :meth:`start`; or it starts a guest that may run elsewhere.
+        """
+        guest, spec = self.check(uri, wanted)
+        if wanted.starts:
+            self.check_here(uri, guest)
+        return self.start(Order(wanted.kind, guest, uri, spec), wanted.limits or limits)
 
     def check_idle(self, uri: str, guest: str) -> None:
         """:raises RefusedError: the guest has a task that has not ended; it is named."""

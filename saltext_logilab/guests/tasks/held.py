@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import subprocess
 import threading
+import time
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ from saltext_logilab.guests.tasks.operation import Operation, Phase, Seen
 from saltext_logilab.guests.tasks.records import Task
 
 PAUSE = 0.2
+GRACE = 10.0  # seconds that work has to end when it shall stop: what it waits for may never answer
 BLOCK = 512  # what st_blocks counts
 
 
@@ -28,6 +30,7 @@ class Held(Operation):
     def __init__(self, learn: Callable[..., None]) -> None:
         super().__init__(learn)
         self.stopping = threading.Event()
+        self._stopped_at = 0.0
         self.total = 0
         self.done = 0
         self._thread: threading.Thread | None = None
@@ -46,24 +49,34 @@ class Held(Operation):
         try:
             with connection.opened(task.uri) as link:
                 self.work(link, task)
+            self.learn(worked=True)
             self._failure = None
         except LogilabError as err:
             self._failure = str(err)
         except OSError as err:
             self._failure = f"{err.strerror}: {err.filename}"
 
-    def look(self, link: Connection, task: Task) -> Seen:  # noqa: ARG002 - the thread knows
-        """Return how it stands: by the thread, which only the worker has that began the work."""
+    def look(self, link: Connection, task: Task) -> Seen:
+        """Return how it stands: by the thread, which only the worker has that began the work, or by what it left."""
         if self._thread is None:
+            if task.spec.get("worked") or self.worked(link, task):
+                return Seen(Phase.DONE, None, task.total, task.total)
             return Seen(Phase.FAILED, "its worker was ended in the middle of it")
+        if self._thread.is_alive() and self.stopping.is_set() and time.monotonic() - self._stopped_at > GRACE:
+            return Seen(Phase.FAILED, "it was stopped")  # it hangs, and dies with the worker
         if self._thread.is_alive():
             return Seen(Phase.WORKING, None, self.done, self.total)
         return Seen(Phase.FAILED, self._failure) if self._failure else Seen(Phase.DONE, None, self.total, self.total)
+
+    def worked(self, link: Connection, task: Task) -> bool:  # noqa: ARG002 - for those that can tell
+        """Whether the work of a worker that died has come to its end, as far as that can be seen."""
+        return False
 
     def stop(self, link: Connection, task: Task) -> bool:  # noqa: ARG002 - the thread is told
         """Tell the thread."""
         if self._thread is None:
             return False
+        self._stopped_at = time.monotonic()
         self.stopping.set()
         return True
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from saltext_logilab.errors import RefusedError
 from saltext_logilab.guests import change, connection, wanted
 from saltext_logilab.guests.connection import Connection
+from saltext_logilab.guests.tasks import operation
 from saltext_logilab.guests.tasks.held import Held
 from saltext_logilab.guests.tasks.records import Task
+from saltext_logilab.guests.wanted import Wanted
 
 
 def check(link: Connection, guest: str, disk: str, size_gib: float) -> dict[str, object]:
@@ -28,7 +30,15 @@ class ResizeDisk(Held):
 
     def work(self, link: Connection, task: Task) -> None:
         """Let it grow."""
-        change.apply(link, change.plan(link, wanted.read(task.guest, task.spec["want"])))
+        change.apply(link, change.plan(link, _want(task)))
+
+    def worked(self, link: Connection, task: Task) -> bool:
+        """Whether nothing is left to grow."""
+        return operation.domain(link, task) is not None and not change.plan(link, _want(task)).growths
 
     def clean(self, link: Connection, task: Task) -> None:
         """Leave the disk as it is: larger, or as it was."""
+
+
+def _want(task: Task) -> Wanted:
+    return wanted.read(task.guest, task.spec["want"])

@@ -8,13 +8,16 @@ cannot be called off: a guest is paused while its memory is saved, and runs on b
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
-from xml.sax.saxutils import escape
+from pathlib import Path
+from xml.sax.saxutils import escape, quoteattr
 
 from saltext_logilab.errors import ConfigurationError, LogilabError, RefusedError
 from saltext_logilab.guests import connection, inventory
 from saltext_logilab.guests.connection import Connection, Domain
-from saltext_logilab.guests.tasks import operation
+from saltext_logilab.guests.definition import Disk
+from saltext_logilab.guests.tasks import images, operation
 from saltext_logilab.guests.tasks.operation import Operation, Phase, Seen
 from saltext_logilab.guests.tasks.records import Task
 from saltext_logilab.guests.wanted import NAME
@@ -24,7 +27,8 @@ def check(link: Connection, guest: str, snapshot: str, description: str | None) 
     """
     Return the spec of a snapshot.
 
-    :raises RefusedError: the guest has such a snapshot, has checkpoints, or disks that cannot hold one.
+    :raises RefusedError: the guest or an image of it has such a snapshot, it has checkpoints, or disks that cannot hold
+        one.
     """
     if not NAME.fullmatch(snapshot):
         raise ConfigurationError(f"a snapshot's name has letters, digits and ._+- only, not {snapshot!r}")
@@ -39,7 +43,15 @@ def check(link: Connection, guest: str, snapshot: str, description: str | None) 
         raise RefusedError(
             f"snapshots need disks of format qcow2; of {guest!r} these are not: {', '.join(wrong) or 'any'}"
         )
+    if any(_holds(disk, snapshot) for disk in disks):
+        raise RefusedError(f"an image of the guest {guest!r} holds a snapshot {snapshot!r} that libvirt does not know")
     return {"uuid": found.UUIDString(), "snapshot": snapshot, "description": description}
+
+
+def _holds(disk: Disk, snapshot: str) -> bool:
+    """Whether the image of a disk holds a snapshot."""
+    told = images.info(Path(str(disk.source)))
+    return any(one["name"] == snapshot for one in told.get("snapshots", ()))
 
 
 def names(guest: Domain) -> list[str]:
@@ -90,4 +102,21 @@ class Snapshot(Operation):
         return False
 
     def clean(self, link: Connection, task: Task) -> None:
-        """Leave everything as it is: libvirt removes what a snapshot that failed has made."""
+        """Remove the images' part of a snapshot that libvirtd did not come to note before it was ended itself."""
+        guest, snapshot = operation.domain(link, task), task.spec["snapshot"]
+        if guest is None or snapshot in names(guest):
+            return
+        disks = [one for one in inventory.disks(guest) if one.format == "qcow2" and one.source and not one.readonly]
+        if held := [one.target for one in disks if _holds(one, snapshot)]:
+            flags = connection.libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_REDEFINE
+            guest.snapshotCreateXML(_known_again(guest, snapshot, held, started=bool(guest.isActive())), flags).delete()
+
+
+def _known_again(guest: Domain, snapshot: str, held: list[str], *, started: bool) -> str:
+    """Return the definition by which libvirt knows a snapshot that is in the images."""
+    state, memory = ("running", "internal") if started else ("shutoff", "no")
+    disks = "".join(f"<disk name={quoteattr(one)} snapshot='internal'/>" for one in held)
+    words = f"<name>{escape(snapshot)}</name><state>{state}</state><creationTime>{int(time.time())}</creationTime>"
+    definition = guest.XMLDesc(connection.libvirt.VIR_DOMAIN_XML_SECURE)
+    more = f"<memory snapshot='{memory}'/><disks>{disks}</disks>{definition}"
+    return f"<domainsnapshot>{words}{more}</domainsnapshot>"

@@ -46,20 +46,20 @@ class Worker:
     pause: Callable[[float], None] = time.sleep
     clock: Callable[[], float] = time.time
     stopped: bool = field(default=False, init=False)
+    failing: float | None = field(default=None, init=False)  # since when libvirt has not answered
 
     def run(self) -> None:
         """Do the task, or what is left of it; libvirtd may go away and come back meanwhile."""
         task = self.records.get(self.name)
         known = KINDS[task.kind](lambda **learnt: self.records.learn(self.name, **learnt))
-        failing: float | None = None
         while self.records.get(self.name).active:
             try:
                 with connection.opened(task.uri) as link:
                     self._work(link, known)
             except (UnavailableError, GuestError) as err:
                 self._note(str(err))
-                failing = failing or self.clock()
-                if self.clock() - failing > PATIENCE:
+                self.failing = self.failing or self.clock()
+                if self.clock() - self.failing > PATIENCE:
                     return  # the record stays open: whoever asks next sends another worker
                 self.pause(LOOK)
         self.tell(self.records.get(self.name))
@@ -77,7 +77,7 @@ class Worker:
             self._begin(link, known, task)
         else:
             self._note("looking at what goes on")
-            if known.look(link, task).phase is not Phase.WORKING:
+            if self._look(link, known, task).phase is not Phase.WORKING:
                 self.pause(SECOND_LOOK)
         while self.records.get(self.name).active:
             if not self._step(link, known):
@@ -100,7 +100,8 @@ class Worker:
     def _step(self, link: Connection, known: Operation) -> bool:
         """Look once and do what follows; say whether that was something."""
         task = self.records.get(self.name)
-        seen = known.look(link, task)
+        seen = self._look(link, known, task)
+        self.failing = None
         if seen.total:
             self.records.move(self.name, seen.done, seen.total)
         self.tell(self.records.get(self.name))
@@ -116,6 +117,15 @@ class Worker:
             known.finish(link, task)
             return True
         return False
+
+    def _look(self, link: Connection, known: Operation, task: Task) -> Seen:
+        """Look; what can never be again, such as a pool that was taken away, is the end of it."""
+        try:
+            return known.look(link, task)
+        except (UnavailableError, GuestError):
+            raise
+        except LogilabError as err:
+            return Seen(Phase.FAILED, str(err))
 
     def _unwanted(self, known: Operation, task: Task) -> str | None:
         """Return why the task shall end now."""
@@ -146,7 +156,7 @@ class Worker:
     def _clean(self, link: Connection, known: Operation, task: Task, reason: str | None) -> str | None:
         try:
             known.clean(link, task)
-        except (GuestError, connection.libvirt.libvirtError) as err:
+        except (LogilabError, connection.libvirt.libvirtError) as err:
             if not link.isAlive():
                 raise
             return f"{reason}; what it made could not be removed: {err}"

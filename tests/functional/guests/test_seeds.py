@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import itertools
 import re
+import secrets
+import shutil
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,15 +15,14 @@ from typing import Any
 import pytest
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 
-from saltext_logilab.guests.seeds import keys, offer
-from saltext_logilab.guests.seeds.offer import Offer
 from tests.support.libvirt import LibvirtHost
+from tests.support.pools import pool
 from tests.support.processes import program, run
+from tests.support.relays import Relay
 from tests.support.rigs import MIB, PATIENCE, Rig, end_guest, worker
+from tests.support.seeds import IMAGE, WISH, Seeds
 from tests.support.waiting import wait_until
 
-WISH = {"minion": {"master": "192.0.2.1"}}
-IMAGE = "base.qcow2"
 STEPS = ("copy", "accept", "answer")
 FAULTS = ("cancel", "worker", "libvirtd")
 
@@ -32,78 +33,6 @@ def seeds(rig: Rig) -> Iterator[Seeds]:
     made = Seeds(rig)
     yield made
     made.end()
-
-
-class Seeds:
-    """The seeds of a rig."""
-
-    def __init__(self, rig: Rig) -> None:
-        self.rig, self.name = rig, f"{rig.name}-new"
-        run("qemu-img", "create", "-q", "-f", "qcow2", rig.pool / IMAGE, str(16 * MIB))
-        run("qemu-io", "-c", "write -P 7 0 1M", rig.pool / IMAGE)
-        self.minion = keys.make_pair()
-        opts = rig.loaders.opts
-        pem = Path(opts["pki_dir"]) / "minion.pem"
-        pem.parent.mkdir(parents=True, exist_ok=True)
-        pem.write_text(self.minion.private)
-        self.host = str(opts["id"])
-
-    def create(self, **more: Any) -> str:
-        """Begin to make the guest."""
-        told = {"accelerator": "qemu", "seed": WISH, **more}
-        return str(self.rig.call("create", self.name, IMAGE, self.rig.name, 64, **told))
-
-    def model(self) -> str:
-        """Return the name of a guest that is off, with a disk in the pool."""
-        disk = {"target": "vda", "pool": self.rig.name, "volume": IMAGE}
-        told = {"memory_mib": 64, "vcpus": 1, "accelerator": "qemu", "disks": [disk]}
-        made = self.rig.loaders.states.libvirt_guest.present(name=self.name, **told)
-        assert made.result is True, made.comment
-        return self.name
-
-    def told(self, task: str) -> dict[str, Any]:
-        """Return what the module tells of the seed of ``task``."""
-        return next(one for one in self.rig.loaders.modules["libvirt_seed.list"]() if one["task"] == task)
-
-    def offered(self, task: str) -> Offer:
-        """Return what is offered, checked as a master does, once it is."""
-        return offer.read(wait_until(lambda: self._offer(task), PATIENCE, "offer"), self.host, self.minion.public)
-
-    def _offer(self, task: str) -> object:
-        told = self.told(task)
-        assert told["state"] in ("pending", "running"), told["reason"]
-        return told["offer"]
-
-    def answer(self, task: str, word: str, **more: Any) -> Any:
-        """Say what a master says."""
-        return self.rig.loaders.modules["libvirt_seed.answer"](task, self.told(task)["nonce"], word, **more)
-
-    def step(self, task: str, step: str) -> None:
-        """Wait until the task is in ``step``; a master accepts the key where that has to be."""
-        if step == "copy":
-            wait_until(lambda: self.rig.worker(task).children(), PATIENCE, "the copy")
-            return
-        self.offered(task)
-        if step == "answer":
-            self.answer(task, "accepted")
-            wait_until(lambda: self.told(task)["step"] == step, PATIENCE, step)
-
-    def virsh(self, *words: str) -> str:
-        """Ask virsh."""
-        return self.rig.virsh(self.rig.host, *words)
-
-    @property
-    def guests(self) -> list[str]:
-        """The guests that there are."""
-        return sorted(self.virsh("list", "--all", "--name").split())
-
-    def end(self) -> None:
-        """Remove the guest."""
-        for guest in self.rig.host.open().listAllDomains():
-            if guest.name() == self.name:
-                if guest.isActive():
-                    guest.destroy()
-                guest.undefine()
 
 
 def test_a_guest_is_made_from_an_image(seeds: Seeds) -> None:
@@ -179,6 +108,63 @@ def test_a_seed_that_fails_leaves_the_guest_as_it_was(seeds: Seeds, fault: str) 
     assert (told["state"], told["reason"]) == wanted[fault]
     assert seeds.virsh("dumpxml", name) == before
     assert list(seeds.rig.pool.glob("*.iso")) == []
+
+
+@pytest.fixture
+def giver(seeds: Seeds, other_libvirt_host: LibvirtHost, daemon_root: Path) -> Iterator[LibvirtHost]:
+    """Another host, whose pool of the same name has the images that the first one lacks."""
+    with pool(other_libvirt_host, seeds.rig.name, daemon_root / f"p{secrets.token_hex(3)}") as folder:
+        shutil.copy(seeds.rig.pool / IMAGE, folder / "far.qcow2")
+        run("qemu-img", "convert", "-O", "raw", folder / "far.qcow2", folder / "far.raw")
+        run("qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", "far.qcow2", folder / "standing.qcow2")
+        yield other_libvirt_host
+
+
+@pytest.mark.parametrize("image", ["far.qcow2", "far.raw"])
+def test_an_image_of_another_host(seeds: Seeds, giver: LibvirtHost, image: str) -> None:
+    """It comes with all that is in it, and becomes the guest's disk; nothing else of it stays here."""
+    words = (seeds.name, image, seeds.rig.name, 64)
+    task = seeds.rig.call("create", *words, image_host=giver.uri, accelerator="qemu", seed=WISH)
+    seeds.step(task, "answer")
+    seeds.answer(task, "answered")
+    told = seeds.rig.ended(task)
+    assert told["state"] == "done", seeds.rig.call("log", task)
+    assert seeds.rig.made == sorted([IMAGE, *told["spec"]["volumes"]])
+    (disk,) = told["spec"]["volumes"]
+    assert "file format: qcow2" in run("qemu-img", "info", "-U", seeds.rig.pool / disk)
+    assert "identical" in run("qemu-img", "compare", "-U", seeds.rig.pool / disk, seeds.rig.pool / IMAGE)
+    assert (seeds.rig.pool / disk).stat().st_blocks * 512 < 4 * MIB
+
+
+@pytest.mark.parametrize(
+    ("fault", "state", "reason"),
+    [
+        ("cancel", "cancelled", "by request"),
+        ("cut", "failed", "fetch: "),
+        ("worker", "failed", "fetch: its worker was ended in the middle of it"),
+    ],
+)
+def test_an_image_that_does_not_come(seeds: Seeds, giver: LibvirtHost, fault: str, state: str, reason: str) -> None:
+    """The other host falls silent: what came of the image is gone, and the record says why."""
+    relay = Relay(giver.socket)
+    relay.start()
+    try:
+        uri = f"qemu+tcp://127.0.0.1:{relay.port}/system"
+        words = (seeds.name, "far.qcow2", seeds.rig.name, 64)
+        task = seeds.rig.call("create", *words, image_host=uri, accelerator="qemu", seed=WISH)
+        relay.blackhole()
+        wait_until(lambda: seeds.told(task)["step"] == "fetch", PATIENCE, "the fetch")
+        wait_until(lambda: relay.connections, PATIENCE, "its connection")
+        if fault == "cut":
+            relay.cut()
+        else:
+            strike(seeds, task, fault)
+        told = seeds.rig.ended(task)
+    finally:
+        relay.close()
+    assert (told["state"], told["reason"].startswith(reason)) == (state, True), told["reason"]
+    assert (seeds.rig.made, seeds.name in seeds.guests) == ([IMAGE], False)
+    wait_until(lambda: worker(task) is None, PATIENCE, "end of the worker")
 
 
 SAMPLE = (("copy", "worker"), ("accept", "libvirtd"), ("answer", "cancel"))
@@ -264,7 +250,7 @@ def test_a_full_disk(
     with place(own=True) as seeds:
         _before_a_copy(tmp_path, monkeypatch, f"dd if=/dev/zero of={folder}/other bs=1M 2>/dev/null")
         xml = f"<pool type='dir'><name>small</name><target><path>{folder}</path></target></pool>"
-        pool = seeds.rig.host.open().storagePoolCreateXML(xml)
+        small = seeds.rig.host.open().storagePoolCreateXML(xml)
         words = (seeds.name, IMAGE, "small", 64)
         told = {"accelerator": "qemu", "seed": WISH, "image_pool": seeds.rig.name}
         ended = seeds.rig.ended(seeds.rig.call("create", *words, **told))
@@ -274,18 +260,18 @@ def test_a_full_disk(
         with pytest.raises(CommandExecutionError, match=r"takes \d+ bytes, the pool .* has"):
             seeds.rig.call("create", *words, **told)
         assert seeds.name not in seeds.guests
-        pool.destroy()
+        small.destroy()
 
 
-def test_what_cannot_be_made(seeds: Seeds) -> None:
+def test_what_cannot_be_made(seeds: Seeds, giver: LibvirtHost) -> None:
     """Each wrong word is a sentence that names it, before anything is begun."""
-    name, pool = seeds.rig.name, seeds.rig.name
-    words = (seeds.name, IMAGE, pool, 64)
+    name = place = seeds.rig.name
+    words = (seeds.name, IMAGE, place, 64)
     seeded = {"seed": WISH, "accelerator": "qemu"}
     wrong: tuple[tuple[str, tuple[Any, ...], dict[str, Any], str], ...] = (
         ("create", (name, *words[1:]), seeded, f"there is a guest '{name}' already"),
         ("create", ("../x", *words[1:]), seeded, "letters, digits"),
-        ("create", (seeds.name, "none.qcow2", pool, 64), seeded, "has no image 'none.qcow2'"),
+        ("create", (seeds.name, "none.qcow2", place, 64), seeded, "has no image 'none.qcow2'"),
         ("create", (seeds.name, IMAGE, "none", 64), seeded, "no active pool 'none'"),
         ("create", (seeds.name, IMAGE, pool, 0), seeded, "memory_mib must be more than 0"),
         ("create", words, {**seeded, "size_gib": 0.001}, "size_gib is too small"),
@@ -302,6 +288,17 @@ def test_what_cannot_be_made(seeds: Seeds) -> None:
     for function, told, more, sentence in wrong:
         with pytest.raises((CommandExecutionError, SaltInvocationError), match=re.escape(sentence)):
             seeds.rig.call(function, *told, **more)
+    far = {**seeded, "image_host": giver.uri}
+    for image, more, sentence in (
+        ("none.qcow2", far, f"at {giver.uri} has no image 'none.qcow2'"),
+        ("standing.qcow2", far, "stands on"),
+        ("far.qcow2", {**far, "linked": True}, "a linked disk needs it here"),
+        ("far.qcow2", {**far, "image_pool": "none"}, "no active pool 'none'"),
+        ("far.qcow2", {**far, "size_gib": 0.001}, "size_gib is too small"),
+        ("far.qcow2", {**seeded, "image_host": "qemu+unix:///system?socket=/nowhere"}, "does not answer"),
+    ):
+        with pytest.raises(CommandExecutionError, match=re.escape(sentence)):
+            seeds.rig.call("create", seeds.name, image, place, 64, **more)
     assert seeds.rig.call("create", *words, test=True, **seeded) is None
     assert seeds.rig.made == [IMAGE]
     model = seeds.model()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -12,10 +13,12 @@ import pytest
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 
 from saltext_logilab.guests.tasks import launch
+from saltext_logilab.guests.tasks.snapshot import Snapshot
 from tests.support.libvirt import LibvirtHost
 from tests.support.processes import run
 from tests.support.rigs import MIB, NO_JOB, PATIENCE, SIZE, SLOW, Rig, has_memory, options, places, worker
 from tests.support.waiting import wait_until
+from tests.unit.guests.test_records import TASK
 
 
 def test_a_copy_is_the_disk(rig: Rig) -> None:
@@ -85,12 +88,50 @@ def test_a_task_survives_its_worker(rig: Rig) -> None:
     assert "identical" in run("qemu-img", "compare", "-U", rig.disk, rig.pool / copy)
 
 
-def test_no_progress_ends_a_task(rig: Rig) -> None:
-    """A copy that makes no progress for the time given is ended, and says why; nothing of it is left."""
-    task = rig.start("copy_disk", "vda", rig.name, bandwidth=1, stall=2)
+@pytest.mark.parametrize(
+    ("limit", "reason"),
+    [({"stall": 2}, "no progress for 2 s"), ({"seconds_per_gib": 2}, "longer than 2 s per GiB")],
+)
+def test_a_limit_ends_a_task(rig: Rig, limit: dict[str, int], reason: str) -> None:
+    """A copy without progress, or one that takes too long for its size, is ended and says so; nothing of it is left."""
+    task = rig.start("copy_disk", "vda", rig.name, bandwidth=1, **limit)
     told = rig.ended(task)
-    assert (told["state"], told["reason"]) == ("failed", "no progress for 2 s"), rig.call("log", task)
+    assert (told["state"], told["reason"]) == ("failed", reason), rig.call("log", task)
     assert rig.untouched == ("paused", str(rig.disk), NO_JOB, [], "")
+
+
+def test_a_pool_that_is_taken_away_meanwhile(rig: Rig) -> None:
+    """The task ends, and says what it could not remove; the guest is free for the next one."""
+    task = rig.start("copy_disk", "vda", rig.name, bandwidth=SLOW)
+    rig.working(task)
+    text = rig.virsh(rig.host, "pool-dumpxml", rig.name)
+    rig.virsh(rig.host, "pool-destroy", rig.name)
+    rig.call("cancel", task)
+    told = rig.ended(task)
+    assert (told["state"], "could not be removed" in told["reason"]) == ("cancelled", True), told["reason"]
+    rig.host.open().storagePoolCreateXML(text)
+    assert rig.ended(rig.start("copy_disk", "vda", rig.name))["state"] == "done"
+
+
+def test_half_a_snapshot(rig: Rig) -> None:
+    """One that is in the images, and that libvirtd was killed before noting, is told of, and can be removed."""
+
+    def inside() -> bool:
+        return "half" in run("qemu-img", "snapshot", "-U", "-l", rig.disk)
+
+    rig.virsh(rig.host, "qemu-monitor-command", "--hmp", rig.name, "savevm half")
+    assert inside()
+    with pytest.raises(CommandExecutionError, match="holds a snapshot 'half' that libvirt does not know"):
+        rig.start("snapshot", "half")
+    link = rig.host.open()
+    spec = {"uuid": link.lookupByName(rig.name).UUIDString(), "snapshot": "half"}
+    for state in ("paused", "shut off"):
+        if state == "shut off":
+            rig.virsh(rig.host, "destroy", rig.name)
+            run("qemu-img", "snapshot", "-c", "half", rig.disk)
+        Snapshot(lambda **_: None).clean(link, dataclasses.replace(TASK, guest=rig.name, spec=spec))
+        assert (rig.virsh(rig.host, "domstate", rig.name), inside()) == (state, False)
+        assert rig.virsh(rig.host, "snapshot-list", rig.name, "--name") == ""
 
 
 def test_a_guest_that_is_shut_off_meanwhile(rig: Rig) -> None:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
+import shlex
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import salt.loader
 import salt.utils.event
 from saltfactories.cli.run import SaltRun
 from saltfactories.cli.salt import Salt
@@ -15,7 +20,8 @@ from saltfactories.daemons.minion import SaltMinion
 
 from tests.support.documents import Substitution
 from tests.support.libvirt import LibvirtHost
-from tests.support.rigs import SLOW, Rig, end_guest
+from tests.support.processes import run
+from tests.support.rigs import MIB, SLOW, Rig, end_guest, has_memory, options
 from tests.support.waiting import wait_until
 
 PATIENCE = 120
@@ -31,7 +37,7 @@ def test_a_task_outlives_its_minion(
         return salt_cli.run(function, *words, minion_tgt=hypervisor.id, **named).data
 
     with salt.utils.event.get_event("master", opts=master.config, listen=True) as bus:
-        task = ask("libvirt_task.copy_disk", rig.name, "vda", rig.name, bandwidth=SLOW // 4)
+        task = ask("libvirt_task.copy_disk", rig.name, "vda", rig.name, bandwidth=SLOW // 16)
         tag = f"salt/logilab/guests/{hypervisor.id}/{task}"
         progress = bus.get_event(wait=PATIENCE, tag=f"{tag}/progress")["data"]
         assert (progress["task"], progress["state"]) == (task, "running")
@@ -45,6 +51,61 @@ def test_a_task_outlives_its_minion(
         waited = salt_run_cli.run("libvirt_task.wait", hypervisor.id, task, _timeout=PATIENCE)
         assert (waited.returncode, waited.data["state"]) == (0, "done")
         assert bus.get_event(wait=PATIENCE, tag=f"{tag}/ended")["data"]["state"] == "done"
+
+
+@pytest.mark.soak
+def test_tasks_whose_minion_is_gone(
+    *,
+    hypervisors: tuple[SaltMinion, SaltMinion],
+    traveller: Rig,
+    other_libvirt_host: LibvirtHost,
+    salt_cli: Salt,
+    salt_run_cli: SaltRun,
+) -> None:
+    """Of a silent minion the reaper knows the task, and sees the guest arrive elsewhere; once back, it says done."""
+
+    def ask(function: str, *words: str, **named: Any) -> Any:
+        return salt_cli.run(function, *words, minion_tgt=gone.id, **named).data
+
+    def reaped() -> tuple[int, dict[str, Any]]:
+        done = salt_run_cli.run("libvirt_task.reap", "kvm*")
+        return done.returncode, done.data
+
+    def seen() -> bool:
+        told = reaped()[1]["silent"][gone.id]["tasks"]
+        return [one["seen"] for one in told] == ["kvm2 (running)"]
+
+    gone = hypervisors[0]
+    wait_until(lambda: has_memory(traveller, 24 * MIB), PATIENCE, "a guest with something in its memory")
+    named = options(traveller, other_libvirt_host)
+    task = ask("libvirt_task.migrate", traveller.name, **named, bandwidth=MIB)
+    wait_until(lambda: ask("libvirt_task.status", task)["state"] == "running", PATIENCE, "the migration")
+    ask("mine.send", "libvirt_guest.summary")
+    code, told = reaped()
+    assert (code, [one["task"] for one in told["going"][gone.id]]) == (0, [task])
+    gone.terminate()
+    try:
+        code, told = reaped()
+        (work,) = told["silent"][gone.id]["tasks"]
+        assert (code, work["task"], work["kind"], work["guest"]) == (1, task, "migrate", traveller.name)
+        traveller.virsh(traveller.host, "migrate-setspeed", traveller.name, "1000")
+        wait_until(seen, PATIENCE, "the guest at kvm2")
+    finally:
+        gone.start()
+    wait_until(lambda: ask("test.ping"), PATIENCE, "the minion")
+    assert ask("libvirt_task.wait", task, 30)["state"] == "done"
+    code, told = reaped()
+    assert (code, told["going"], told["silent"]) == (0, {"kvm1": [], "kvm2": []}, {})
+
+
+def test_waiting_on_a_terminal(master: SaltMaster, hypervisor: SaltMinion, rig: Rig, salt_cli: Salt) -> None:
+    """A bar is shown in one line, and goes again before the answer."""
+    task = salt_cli.run("libvirt_task.copy_disk", rig.name, "vda", rig.name, minion_tgt=hypervisor.id).data
+    folder = Path(master.config["conf_file"]).parent
+    words = [str(Path(sys.executable).parent / "salt-run"), "-c", str(folder), "libvirt_task.wait", hypervisor.id, task]
+    shown = run("script", "-qec", shlex.join(words), "/dev/null", timeout=PATIENCE)
+    assert re.search(r"[\r\n]\x1b\[K\[#*\.*\] +\d+ %  (running|done)", shown), shown
+    assert "done" in shown.rpartition("\x1b[K")[2]
 
 
 def test_waiting_for_what_is_not_there(hypervisor: SaltMinion, salt_run_cli: SaltRun) -> None:
@@ -136,27 +197,62 @@ def test_every_guest_off_this_host(
     assert sorted(virsh(other_libvirt_host, "list", "--name").split()) == ["db", "web"]
 
 
+@pytest.mark.soak
+def test_an_evacuation_is_taken_up(
+    *,
+    hypervisors: tuple[SaltMinion, SaltMinion],
+    guests: tuple[Rig, Rig],
+    master: SaltMaster,
+    salt_cli: Salt,
+    salt_run_cli: SaltRun,
+    other_libvirt_host: LibvirtHost,
+) -> None:
+    """The command is killed while a guest moves: called again, it waits for that one and moves the others."""
+    for daemon in hypervisors:
+        salt_cli.run("mine.send", "libvirt_guest.summary", minion_tgt=daemon.id)
+    for rig in guests:
+        wait_until(lambda rig=rig: has_memory(rig, 24 * MIB), PATIENCE, "a guest with something in its memory")
+
+    def going() -> list[str]:
+        told = salt_cli.run("libvirt_task.list", state="running", minion_tgt=hypervisors[0].id).data
+        return [one["task"] for one in told if one["kind"] == "migrate"]
+
+    folder = str(Path(master.config["conf_file"]).parent)
+    words = ["libvirt_guest.evacuate", "kvm1", "parallel=1", f"bandwidth={MIB}"]
+    with subprocess.Popen([Path(sys.executable).parent / "salt-run", "-c", folder, *words]) as first:
+        (task,) = wait_until(going, PATIENCE, "the first move")
+        first.kill()
+    assert going() == [task]
+    done = salt_run_cli.run("libvirt_guest.evacuate", "kvm1", parallel=1, _timeout=2 * PATIENCE)
+    assert (done.returncode, done.data["failed"], done.data["left"]) == (0, {}, []), done
+    assert sorted(one["guest"] for one in done.data["done"]) == ["db", "web"]
+    assert sorted(guests[0].virsh(other_libvirt_host, "list", "--name").split()) == ["db", "web"]
+    assert salt_cli.run("libvirt_task.status", task, minion_tgt="kvm1").data["state"] == "done"
+
+
 def test_what_cannot_move_is_named(
+    *,
     hypervisors: tuple[SaltMinion, SaltMinion],
     make_rig: Callable[..., Rig],
     tmp_path: Path,
     libvirt_host: LibvirtHost,
+    master: SaltMaster,
     salt_run_cli: SaltRun,
 ) -> None:
     """A guest whose disk is local is in no plan but for its reason, with exit code 1; so is a host that is none."""
     assert all(daemon.is_running() for daemon in hypervisors)
     rig = make_rig(libvirt_host, name="local", root=tmp_path)
-    wanted = f"its disks are local: vda {rig.disk}"
-    for function, words in (("evacuate", ["kvm1"]), ("migrate", ["local", "kvm2"])):
-        done = salt_run_cli.run(f"libvirt_guest.{function}", *words, test=True)
-        assert (done.returncode, done.data["stuck"], done.data["moves"]) == (1, {"local": wanted}, []), done
+    runners = salt.loader.runner(dict(master.config))  # without the start of a program each time
+    wanted = {"stuck": {"local": f"its disks are local: vda {rig.disk}"}, "moves": [], "problems": {}}
+    done = salt_run_cli.run("libvirt_guest.evacuate", "kvm1", test=True)
+    assert (done.returncode, done.data["stuck"], done.data["moves"]) == (1, wanted["stuck"], []), done
+    assert runners["libvirt_guest.migrate"]("local", "kvm2", test=True) == {**wanted, "retcode": 1}
     end_guest(libvirt_host, rig)
-    for words in (
-        ["evacuate", "kvm9"],
-        ["migrate", "web", "kvm9"],
-        ["place", "new", "0x"],
-        ["place", "new", "999999999"],
+    for function, words, sentence in (
+        ("evacuate", ["kvm9"], "there is no hypervisor 'kvm9'"),
+        ("migrate", ["web", "kvm9"], "the guest 'web' runs on none of the hosts that answer"),
+        ("place", ["new", "0x"], "memory_mib must be a number"),
+        ("place", ["new", 999999999], "needs 999999999 MiB"),
     ):
-        done = salt_run_cli.run(f"libvirt_guest.{words[0]}", *words[1:])
-        assert done.returncode == 1
-        assert done.data.get("error") or done.data["why"]["kvm1"].startswith("needs 999999999 MiB")
+        told = runners[f"libvirt_guest.{function}"](*words)
+        assert (told["retcode"], sentence in str(told)) == (1, True), told
