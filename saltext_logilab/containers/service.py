@@ -7,7 +7,6 @@ Events and the mine wait a moment for more of the same, so that a burst of chang
 from __future__ import annotations
 
 import logging
-import os
 import queue
 import threading
 import time
@@ -188,9 +187,3 @@ def change_data(daemon: str, change: Change) -> dict[str, Any]:
         "what": change.what,
         "detail": change.detail,
     }
-
-
-def while_parent_lives() -> Callable[[], bool]:
-    """Return a function that says whether the process that has started this one still lives."""
-    parent = os.getppid()
-    return lambda: os.getppid() == parent

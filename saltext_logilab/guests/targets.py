@@ -104,7 +104,8 @@ class Targets:
                 found = _found(link, uri, rule, minion)
                 wanted = [(one.id, one.guest.uuid) for one in found]
                 sorted_out = ids.sort_out(wanted, reserved.minions, reserved.owned)
-                targets = {one.id: one for one in found if one.id in sorted_out.names}
+                known = {one.id: one for one in found if one.id in sorted_out.names}
+                targets = {one: known[one] for one in ids.newest_first(known, self.picture.targets)}
                 self._ask(link, targets.values())
         except LogilabError as err:
             if not self.picture.error:

@@ -7,17 +7,27 @@ defined in them.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from types import FunctionType, ModuleType
 from typing import Any
 
 
-def take_over(shared: ModuleType, into: dict[str, Any]) -> None:
-    """Define all that ``shared`` defines in the module whose globals are ``into`` as if it were written there."""
+def take_over(shared: ModuleType, into: dict[str, Any], spelling: Mapping[str, str] | None = None) -> None:
+    """
+    Define all that ``shared`` defines in the module whose globals are ``into`` as if it were written there.
+
+    What the module has defined itself before stays.
+
+    spelling
+        What stands in the place of certain words of the docstrings.
+    """
     for name, value in vars(shared).items():
-        if isinstance(value, FunctionType) and value.__globals__ is vars(shared):
+        if isinstance(value, FunctionType) and value.__globals__ is vars(shared) and name not in into:
             made = FunctionType(value.__code__, into, name, value.__defaults__, value.__closure__)
             made.__kwdefaults__, made.__annotations__ = value.__kwdefaults__, value.__annotations__
             made.__doc__ = value.__doc__
+            for word, own in (spelling or {}).items():
+                made.__doc__ = (made.__doc__ or "").replace(word, own)
             into[name] = made
         elif name == "__func_alias__" or not name.startswith("__"):
             into.setdefault(name, value)
