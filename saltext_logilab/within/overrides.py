@@ -7,9 +7,20 @@ defined in them.
 
 from __future__ import annotations
 
+import pkgutil
 from collections.abc import Mapping
+from importlib import import_module
 from types import FunctionType, ModuleType
 from typing import Any
+
+from saltext_logilab.within import functions, redirected
+
+
+def preload() -> None:
+    """Import all that resources' functions and states are made of, once in a minion: each job's process then has it."""
+    for package in (functions, redirected):
+        for found in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
+            import_module(found.name)
 
 
 def take_over(shared: ModuleType, into: dict[str, Any], spelling: Mapping[str, str] | None = None) -> None:

@@ -14,6 +14,7 @@ from salt.exceptions import AuthorizationError, EauthAuthenticationError
 
 from tests.support.docker import DockerHost
 from tests.support.labs import LabFactory, accept_all
+from tests.support.podman import PodmanHost
 from tests.support.targets import Targets
 from tests.support.waiting import wait_until
 
@@ -22,11 +23,11 @@ SLOW = {"docker": {"match": {"label": "target"}, "timeout": 30}}
 
 
 @pytest.fixture(scope="module")
-def targets(make_module_lab: LabFactory, docker_host: DockerHost) -> Targets:
-    """A master and a minion whose engine follows :func:`docker_host`; containers with the label ``target`` count."""
+def targets(make_module_lab: LabFactory, docker_host: DockerHost, podman_host: PodmanHost) -> Targets:
+    """A master and a minion whose engine follows Docker and Podman; containers with the label ``target`` count."""
     minion = {
         "engines": [{"docker_ports": {}}],
-        "logilab": {"containers": {"daemons": {"docker": docker_host.url}}},
+        "logilab": {"containers": {"daemons": {"docker": docker_host.url, "podman": podman_host.url}}},
         "process_count_max": 10,
     }
     allowed = [{"T@docker:web.m1": ["test.ping"]}]
@@ -192,9 +193,14 @@ def test_each_has_its_own_result_and_its_own_time(targets: Targets) -> None:
 def test_ports_of_a_container(targets: Targets, run_container: Callable[..., Any]) -> None:
     """Those of this one alone: what it publishes, what it was asked for, whether it answers, what has changed."""
     command = ("httpd", "-f", "-p", "80")
+    labels = {"target": "yes", "com.docker.compose.project": "shop"}
+    health = {"test": ["CMD", "true"], "interval": 500_000_000}
     for name in ("served", "other"):
-        run_container(name, {"80/tcp": None, "81/tcp": None}, command, labels={"target": "yes"})
+        run_container(name, {"80/tcp": None, "81/tcp": None}, command, labels=labels, healthcheck=health)
     targets.wait_for("served", "other")
+    assert len(targets.grains("served")["ports"]) == 4, "two ports, by IPv4 and IPv6"
+    assert targets.grains("served")["project"] == "shop"
+    wait_until(lambda: targets.grains("served")["health"] == "healthy", PATIENCE, "the health at the master")
     shown = targets.one("served", "docker_ports.list")
     assert {(row["container"], row["container_port"]) for row in shown["ports"]} == {("served", 80), ("served", 81)}
     assert targets.one("served", "docker_ports.wait", 80, timeout=20) is True
@@ -204,6 +210,25 @@ def test_ports_of_a_container(targets: Targets, run_container: Callable[..., Any
     changes = targets.one("served", "docker_ports.history", limit=50)["changes"]
     assert {row["container"] for row in changes} == {"served"}
     assert "opened" in {row["what"] for row in changes}
+
+
+def test_a_container_of_podman(targets: Targets, podman_host: PodmanHost) -> None:
+    """It comes, is a target as those of Docker are, and goes."""
+    labels = {"target": "yes"}
+    made = podman_host.client.containers.run(
+        podman_host.busybox, ["sleep", "1000"], name="pod", detach=True, labels=labels
+    )
+    try:
+        targets.wait_for("pod")
+        assert targets.grains("pod")["daemon"] == "podman"
+        assert targets.one("pod", "test.ping") is True
+        assert targets.one("pod", "cmd.run", "echo inside >/tmp/a; cat /tmp/a") == "inside"
+        first = targets.one("pod", "state.single", "file.managed", "/etc/motd", contents="be kind")
+        assert [one["result"] for one in first.values()] == [True], first
+        assert targets.one("pod", "file.read", "/etc/motd") == "be kind\n"
+    finally:
+        made.remove(force=True)
+    wait_until(lambda: "pod.m1" not in targets.known(), PATIENCE, "pod forgotten")
 
 
 def test_grains(targets: Targets, web: Any) -> None:

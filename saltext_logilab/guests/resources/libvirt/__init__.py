@@ -31,7 +31,7 @@ from salt.utils.resources import pillar_resources_tree
 
 from saltext_logilab.guests import settings, targets
 from saltext_logilab.guests.interior import Interior
-from saltext_logilab.within import registration
+from saltext_logilab.within import overrides, registration
 from saltext_logilab.within.rules import Reserved
 
 if TYPE_CHECKING:
@@ -46,8 +46,9 @@ def __virtual__() -> str:
 
 
 def init(opts: dict[str, Any]) -> None:
-    """Read the rule, so that a wrong one is told at once."""
+    """Read the rule, so that a wrong one is told at once, and import what jobs need."""
     targets.read(pillar_resources_tree(opts).get(TYPE))
+    overrides.preload()
 
 
 def initialized() -> bool:
