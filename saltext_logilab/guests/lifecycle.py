@@ -16,12 +16,12 @@ from typing import Any
 from saltext_logilab.errors import LogilabError, UnavailableError
 from saltext_logilab.guests import connection
 from saltext_logilab.guests.connection import Connection
+from saltext_logilab.within.pace import Pace
 
 log = logging.getLogger(__name__)
 
 KINDS = ("VIR_DOMAIN_EVENT_ID_LIFECYCLE", "VIR_DOMAIN_EVENT_ID_AGENT_LIFECYCLE")
 DEBOUNCE = 0.08  # seconds for more of the same
-REST = 1.0  # seconds between two calls
 ROUND = 1.0  # seconds after which the loop looks whether it goes on
 KEEP_ALIVE = (5, 3)  # seconds between two questions whether the daemon lives, and how many may stay unanswered
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 15.0
@@ -34,7 +34,7 @@ class Follower:
     uri: str
     tell: Callable[[], None]
     alive: Callable[[], bool]
-    _told: float = field(default=0.0, init=False)
+    _pace: Pace = field(default_factory=Pace, init=False)
     _due: float | None = field(default=None, init=False)
     _timer: int = field(default=-1, init=False)
     _problem: str = field(default="", init=False)
@@ -72,7 +72,8 @@ class Follower:
         while self.alive() and link.isAlive():
             connection.libvirt.virEventRunDefaultImpl()
             if self._due is not None and time.monotonic() >= self._due:
-                self._told, self._due = time.monotonic(), None
+                self._due = None
+                self._pace.took(time.monotonic())
                 connection.libvirt.virEventUpdateTimeout(self._timer, round(1000 * ROUND))
                 self.tell()
         if self.alive():
@@ -82,7 +83,7 @@ class Follower:
         """Take note of an event; all that comes until it is told is told at once."""
         if self._due is None:
             now = time.monotonic()
-            self._due = max(now + DEBOUNCE, self._told + REST)
+            self._due = max(now + DEBOUNCE, self._pace.due)
             connection.libvirt.virEventUpdateTimeout(self._timer, max(1, round(1000 * (self._due - now))))
 
 

@@ -78,10 +78,12 @@ def _fire(tag: str, data: dict[str, Any]) -> None:
         bus.fire_event(message, "fire_master")  # every minion of this process takes it to its own master
 
 
-def _look(lookout: Any) -> None:
+def _look(lookout: Any) -> bool:
     """Let each minion of this process register its containers anew, where what it would tell of one has changed."""
-    if __opts__.get("__role") != "master" and lookout.has_news():
-        registration.refresh(__opts__)
+    if __opts__.get("__role") == "master" or not lookout.has_news():
+        return False
+    registration.refresh(__opts__)
+    return True
 
 
 def _send_mine(configured: Any) -> None:

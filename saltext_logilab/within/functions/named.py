@@ -83,7 +83,14 @@ def run_all(
     return _done(name, cmd, {**told, "timeout": timeout, "most_bytes": most_bytes}, where)
 
 
-def run(name: str, cmd: str | list[str], runas: str = "", cwd: str = "", **options: Any) -> str:
+def run(
+    name: str,
+    cmd: str | list[str],
+    runas: str = "",
+    cwd: str = "",
+    env: dict[str, str] | None = None,
+    **options: Any,
+) -> str:
     """
     Run a command inside and return its output, that of errors behind the other.
 
@@ -97,7 +104,7 @@ def run(name: str, cmd: str | list[str], runas: str = "", cwd: str = "", **optio
         salt host1 docker_exec.run web 'cat /etc/hostname'
         salt host1 docker_exec.run web '["uname", "-a"]' timeout=5
     """
-    told = run_all(name, cmd, runas, cwd, **options)
+    told = run_all(name, cmd, runas, cwd, env, **options)
     __context__["retcode"] = told["retcode"]
     return telling.text(told, options.get("timeout", transport.TIMEOUT), "stdout", "stderr")
 
