@@ -49,18 +49,23 @@ def start() -> None:
     """
     from saltext_logilab.guests import lifecycle, settings  # noqa: PLC0415 - nothing of it is needed to load this file
 
-    alive = while_parent_lives()
+    alive, patience = while_parent_lives(), RETRY
     while alive():
         try:
             configured = settings.read(__opts__)
             with locks.elected(configured.folder / LOCK, partial(_stand_by, alive)) as is_owner:
                 if is_owner:
                     lifecycle.Follower(configured.uri, partial(registration.refresh, __opts__), alive).run()
+        except ConfigurationError as err:
+            log.critical("libvirt_targets does not run: %s", err)
+            patience = float("inf")
         except LogilabError as err:
             log.critical("libvirt_targets does not run: %s", err)
-            end = time.monotonic() + RETRY
-            while alive() and (isinstance(err, ConfigurationError) or time.monotonic() < end):
-                time.sleep(1)
+        except Exception:  # the outermost loop
+            log.exception("libvirt_targets: an error that should not be")
+        end = time.monotonic() + patience
+        while alive() and time.monotonic() < end:
+            time.sleep(1)
 
 
 def _stand_by(alive: Any) -> bool:
