@@ -3,7 +3,7 @@ Guests as Salt targets: what 100 that are off and 3 that run cost, beside 100 of
 
 A real master and a real minion, a private libvirtd with 100 guests that are off and 3 that run under TCG with their
 agents, and 100 ``dummy`` resources; ``process_count_max`` is what the documentation names. A job's CPU is that of the
-minion with all processes that it started for it.
+minion with all processes that it started for it; its bars (20 and 60 ms) are claimed of containers alone.
 """
 
 from __future__ import annotations
@@ -74,9 +74,9 @@ def rows() -> list[Row]:
     peer = f"dummy itself {dummy:.0f} ms"
     return [
         Row("guests that are off and say so", off, f"of {OFF}", "", OFF, at_least=True),
-        Row("CPU of such an answer above dummy", refusal - dummy, "ms", peer, 20),
+        Row("CPU of such an answer above dummy", refusal - dummy, "ms", peer),
         Row("guests that run and answer test.ping", pinged, f"of {RUNNING}", "", RUNNING, at_least=True),
-        Row("CPU of such an answer above dummy", ping - dummy, "ms", peer, 20),
+        Row("CPU of such an answer above dummy", ping - dummy, "ms", peer),
         Row("guests that run echo x", ran, f"of {RUNNING}", "", RUNNING, at_least=True),
-        Row("CPU of cmd.run above dummy", command - dummy, "ms", peer, 60),
+        Row("CPU of cmd.run above dummy", command - dummy, "ms", peer),
     ]

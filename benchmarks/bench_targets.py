@@ -166,9 +166,10 @@ def coming(found: Targets, engine: DockerHost) -> Iterator[Row]:
             raise RuntimeError(f"{name} is a target and does not answer")
         made.remove(force=True)
         wait_until(lambda name=name: f"{name}.m1" not in found.known(), PATIENCE, f"no {name}")
-    for what, waits in (("T@docker", named), ("T@docker and G@…", by_grain)):
-        worst = f"worst {max(waits):.1f} s"
-        yield Row(f"a container that starts is meant by {what}, at 200 others", statistics.median(waits), "s", worst, 2)
+    worst = f"worst {max(named):.1f} s"
+    yield Row("a container that starts is a target, at 200 others", statistics.median(named), "s", worst, 2)
+    worst = f"worst {max(by_grain):.1f} s: the master writes all 200 before"
+    yield Row("  and is meant by its grains (G@)", statistics.median(by_grain), "s", worst)
 
 
 def memory(found: Targets) -> Row:
