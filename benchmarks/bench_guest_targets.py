@@ -3,19 +3,17 @@ Guests as Salt targets: what 100 that are off and 3 that run cost, beside 100 of
 
 A real master and a real minion, a private libvirtd with 100 guests that are off and 3 that run under TCG with their
 agents, and 100 ``dummy`` resources; ``process_count_max`` is what the documentation names. A job's CPU is that of the
-minion with all processes that it started for it.
+minion with all processes that it started for it; its bars (20 and 60 ms) are claimed of containers alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import libvirt
-import yaml
 
-from benchmarks.bench_targets import PATIENCE, PROCESSES, daemon, is_job, spent
+from benchmarks.bench_targets import PATIENCE, PROCESSES, asked, is_true, is_x
 from benchmarks.table import Row
 from saltext_logilab.lab.plan import Wish
 from tests.support.agents import CHANNEL, agent_kernel_files, answers
@@ -65,30 +63,20 @@ def targets(virt: LibvirtHost) -> Iterator[Targets]:
         yield found
 
 
-def asked(found: Targets, target: str, right: Callable[[Any], bool], *words: str) -> tuple[int, float]:
-    """Return how many answered rightly, and the CPU milliseconds for each that answered."""
-    process = daemon(found.lab, "m1")
-    begin = spent(process)
-    command = ("salt", "-t", "300", "--out", "yaml", "-C", target, *words)
-    told = yaml.safe_load(found.lab.run("paris", *command, timeout=PATIENCE).stdout) or {}
-    wait_until(lambda: not [one for one in process.children() if is_job(one)], PATIENCE, "the jobs' processes")
-    return sum(map(right, told.values())), 1000 * (spent(process) - begin) / max(1, len(told))
-
-
 def rows() -> list[Row]:
     """Measure; a command that runs costs the minion what it costs to ask for its end now and then."""
     with host() as virt, targets(virt) as found:
-        asked(found, "T@dummy", bool, "test.ping")
-        _, dummy = asked(found, "T@dummy", bool, "test.ping")
+        asked(found, "T@dummy", is_true, "test.ping")
+        _, dummy = asked(found, "T@dummy", is_true, "test.ping")
         off, refusal = asked(found, "T@libvirt and G@agent:off", lambda one: "not running" in str(one), "test.ping")
-        pinged, ping = asked(found, "T@libvirt and G@state:running", lambda one: one is True, "test.ping")
-        ran, command = asked(found, "T@libvirt and G@state:running", lambda one: one == "x", "cmd.run", "echo x")
+        pinged, ping = asked(found, "T@libvirt and G@state:running", is_true, "test.ping")
+        ran, command = asked(found, "T@libvirt and G@state:running", is_x, "cmd.run", "echo x")
     peer = f"dummy itself {dummy:.0f} ms"
     return [
         Row("guests that are off and say so", off, f"of {OFF}", "", OFF, at_least=True),
-        Row("CPU of such an answer above dummy", refusal - dummy, "ms", peer, 20),
+        Row("CPU of such an answer above dummy", refusal - dummy, "ms", peer),
         Row("guests that run and answer test.ping", pinged, f"of {RUNNING}", "", RUNNING, at_least=True),
-        Row("CPU of such an answer above dummy", ping - dummy, "ms", peer, 20),
+        Row("CPU of such an answer above dummy", ping - dummy, "ms", peer),
         Row("guests that run echo x", ran, f"of {RUNNING}", "", RUNNING, at_least=True),
-        Row("CPU of cmd.run above dummy", command - dummy, "ms", peer, 60),
+        Row("CPU of cmd.run above dummy", command - dummy, "ms", peer),
     ]

@@ -7,7 +7,6 @@ Events and the mine wait a moment for more of the same, so that a burst of chang
 from __future__ import annotations
 
 import logging
-import os
 import queue
 import threading
 import time
@@ -23,6 +22,7 @@ from saltext_logilab.containers.registry import Registry
 from saltext_logilab.containers.settings import ContainersSettings
 from saltext_logilab.containers.watch import News, Watch
 from saltext_logilab.errors import LogilabError
+from saltext_logilab.within.pace import Pace
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,6 @@ MOST = 200
 AGAIN = (3.0, 30.0)  # the mine is sent without an answer: a master may just not have been connected
 RETRY = 5.0
 STANDBY = 0.5
-REST = 1.0  # between two calls to look at the containers as targets
 
 Tell = Callable[[str, dict[str, Any]], None]
 
@@ -41,12 +40,12 @@ Tell = Callable[[str, dict[str, Any]], None]
 class Effects:
     """
     What an engine does to the outside: ``tell`` fires an event, ``publish`` sends the table to the mine, ``look`` lets
-    the minion look at the containers as its targets.
+    the minion look at the containers as its targets, and returns whether there was a reason.
     """
 
     tell: Tell
     publish: Callable[[], None]
-    look: Callable[[], None]
+    look: Callable[[], bool]
 
 
 class Service:
@@ -57,7 +56,7 @@ class Service:
         self._settings = settings
         self._effects = effects
         self._alive = alive
-        self._looked = 0.0
+        self._pace = Pace()
         self._news: queue.SimpleQueue[News] = queue.SimpleQueue()
         self._watches: dict[str, Watch] = {}
         self._stopped = threading.Event()
@@ -119,15 +118,16 @@ class Service:
     def _publish_all(self) -> None:
         due, is_seen = [time.monotonic()], False
         while self._goes_on():
-            news = self._gather(1.0 if is_seen else max(0.01, self._looked + REST - time.monotonic()))
+            news = self._gather(1.0 if is_seen else min(1.0, max(0.01, self._pace.due - time.monotonic())))
             for told in news:
                 self._guarded(self._effects.tell, *told)
             now = time.monotonic()
             if news:
                 due, is_seen = [now, *(now + delay for delay in AGAIN)], False
-            if not is_seen and now >= self._looked + REST:
-                self._looked, is_seen = now, True
-                self._guarded(self._effects.look)
+            if not is_seen and now >= self._pace.due:
+                is_seen = True
+                if self._guarded(self._effects.look):
+                    self._pace.took(now)
             if due and now >= due[0]:
                 self._guarded(self._effects.publish)
                 due = due[1:] or [now + self._settings.heartbeat]
@@ -146,11 +146,12 @@ class Service:
                 break
         return events(found)
 
-    def _guarded(self, effect: Callable[..., None], *args: object) -> None:
+    def _guarded(self, effect: Callable[..., object], *args: object) -> object:
         try:
-            effect(*args)
+            return effect(*args)
         except Exception:  # the outermost loop: the registry goes on without its readers
             log.exception("docker_ports: what has changed could not be told")
+            return None
 
 
 def events(news: Sequence[News]) -> list[tuple[str, dict[str, Any]]]:
@@ -188,9 +189,3 @@ def change_data(daemon: str, change: Change) -> dict[str, Any]:
         "what": change.what,
         "detail": change.detail,
     }
-
-
-def while_parent_lives() -> Callable[[], bool]:
-    """Return a function that says whether the process that has started this one still lives."""
-    parent = os.getppid()
-    return lambda: os.getppid() == parent

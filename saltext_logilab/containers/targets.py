@@ -97,7 +97,8 @@ class Targets:
         sorted_out = ids.sort_out(
             ((one, f"{daemon}:{entry['Id']}") for one, daemon, _, entry in found), reserved.minions, reserved.owned
         )
-        targets = {one: Target(one, daemon, url, entry) for one, daemon, url, entry in found if one in sorted_out.names}
+        known = {one: Target(one, daemon, url, entry) for one, daemon, url, entry in found if one in sorted_out.names}
+        targets = {one: known[one] for one in ids.newest_first(known, self.picture.targets)}
         self._tell(sorted_out.refused, errors)
         self.picture = Picture(self._clock(), os.getpid(), targets, sorted_out.refused, errors)
         return self.picture
@@ -146,20 +147,27 @@ KNOWN = Targets()
 
 def of_listing(target: Target, minion: str) -> dict[str, Any]:
     """Return the grains that a listing tells."""
-    told = listing.container(target.listed)
-    labels = sorted((target.listed.get("Labels") or {}).items())[:MOST_LABELS]
-    networks = ((target.listed.get("NetworkSettings") or {}).get("Networks") or {}).items()
-    return {
+    own = {
         "id": target.id,
         "resource_type": "docker",
         "resource_id": target.id,
         "managing_minion": minion,
         "daemon": target.daemon,
+    }
+    return {**own, **facts_of(target.listed)}
+
+
+def facts_of(listed: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is told of the container of an entry of a listing."""
+    told = listing.container(listed)
+    labels = sorted((listed.get("Labels") or {}).items())[:MOST_LABELS]
+    networks = ((listed.get("NetworkSettings") or {}).get("Networks") or {}).items()
+    return {
         "container": told.name,
         "container_id": told.id[:12],
         "image": told.image,
-        "image_id": str(target.listed.get("ImageID") or ""),
-        "created": target.listed.get("Created"),
+        "image_id": str(listed.get("ImageID") or ""),
+        "created": listed.get("Created"),
         "state": told.state,
         "health": told.health,
         "project": told.project,

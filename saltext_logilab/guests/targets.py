@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -36,6 +37,7 @@ MATCHES = ("name", "title", "state", "uuid")
 PATIENCE = 5.0  # seconds for the agents of all guests, at each look
 AT_ONCE = 8
 QUICK = 2.0  # seconds for the answer to one of those questions
+TRIES = 3  # how often an agent that does not answer is asked, in one run of its guest
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,7 @@ class Targets:
         self._clock = clock
         self._patience = patience
         self._told: dict[tuple[str, int], dict[str, Any]] = {}
+        self._failed: Counter[tuple[str, int]] = Counter()
         self.picture = Picture(0)
 
     def look(self, uri: str, rule: Rule, minion: str, reserved: Reserved) -> Picture:
@@ -104,7 +107,8 @@ class Targets:
                 found = _found(link, uri, rule, minion)
                 wanted = [(one.id, one.guest.uuid) for one in found]
                 sorted_out = ids.sort_out(wanted, reserved.minions, reserved.owned)
-                targets = {one.id: one for one in found if one.id in sorted_out.names}
+                known = {one.id: one for one in found if one.id in sorted_out.names}
+                targets = {one: known[one] for one in ids.newest_first(known, self.picture.targets)}
                 self._ask(link, targets.values())
         except LogilabError as err:
             if not self.picture.error:
@@ -121,6 +125,7 @@ class Targets:
         """Ask the agents of those guests that have been started since; forget what others have told."""
         runs = [(one, _run(link, one)) for one in targets if one.made.agent == "connected"]
         self._told = {key: self._told[key] for _, key in runs if key in self._told}
+        self._failed = Counter({key: self._failed[key] for _, key in runs if key in self._failed})
         end = self._clock() + self._patience
 
         def ask(target: Target, key: tuple[str, int]) -> None:
@@ -128,11 +133,12 @@ class Targets:
                 try:
                     self._told[key] = told.grains(agents.find(link, target.guest.name, QUICK))
                 except LogilabError as err:
+                    self._failed[key] += 1
                     log.debug("what %s tells of itself: %s", target.id, err)
 
         with ThreadPoolExecutor(AT_ONCE) as pool:
             for one, key in runs:
-                if key not in self._told:
+                if key not in self._told and self._failed[key] < TRIES:
                     pool.submit(ask, one, key)
 
     def target(self, one: str) -> Target:
@@ -156,6 +162,7 @@ class Targets:
         """Let the agent of a target be asked anew at the next look; raises as :meth:`target`."""
         uuid = self.target(one).guest.uuid
         self._told = {key: grains for key, grains in self._told.items() if key[0] != uuid}
+        self._failed = Counter({key: number for key, number in self._failed.items() if key[0] != uuid})
 
 
 KNOWN = Targets()

@@ -103,10 +103,15 @@ def run_opts(opts: Mapping[str, Any], one: Resource, grains: Mapping[str, Any], 
     tree = salt.utils.resources.pillar_resources_tree(opts)
     told["id"], told["grains"] = one.id, dict(grains)
     told["pillar"] = salt.utils.dictupdate.update(pillar, dict(asked.pillar)) if asked.pillar else pillar
-    told["test"] = bool(opts.get("test")) if asked.test is None else asked.test is True or asked.test == "True"
+    told["test"] = is_test(opts.get("test") if asked.test is None else asked.test)
     told["resource_type"] = one.type
     told[publication.STATES] = {"minion": opts["id"], "tree": tree}
     return told
+
+
+def is_test(told: Any) -> bool:
+    """Say whether ``test=`` asks for a test: all does but what clearly says no, for a test must change nothing."""
+    return str(told).strip().lower() not in ("none", "false", "no", "off", "0", "")
 
 
 def high(run: Run, mods: Any) -> tuple[dict[str, Any], list[str]]:

@@ -78,3 +78,14 @@ def sort_out(wanted: Iterable[tuple[str, str]], minions: Iterable[str], owned: M
     for one in set(names) & set(refused):  # neither of two: whichever came first would be a matter of chance
         del names[one]
     return Ids(names, refused)
+
+
+def newest_first(now: Iterable[str], before: Iterable[str]) -> list[str]:
+    """
+    Return the ids that there are ``now``: those that were not there ``before`` first, the others in their order.
+
+    A master takes up the ids of a registration one by one, and writes each to its disk.
+    """
+    left = set(now)
+    kept = [one for one in before if one in left]
+    return [*sorted(left.difference(kept)), *kept]

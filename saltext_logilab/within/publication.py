@@ -15,10 +15,9 @@ from typing import Any
 
 import salt.utils.ctx
 import salt.utils.resources
-from salt.exceptions import CommandExecutionError, SaltInvocationError
 
-from saltext_logilab.errors import ConfigurationError, LogilabError
-from saltext_logilab.within import guard
+from saltext_logilab.errors import LogilabError
+from saltext_logilab.within import guard, salted
 from saltext_logilab.within.managing import Outcome
 from saltext_logilab.within.transport import Transport
 
@@ -54,17 +53,6 @@ def minion(opts: Mapping[str, Any]) -> str:
 
 
 @contextmanager
-def errors() -> Iterator[None]:
-    """Turn our errors into Salt's."""
-    try:
-        yield
-    except ConfigurationError as err:
-        raise SaltInvocationError(str(err)) from err
-    except LogilabError as err:
-        raise CommandExecutionError(str(err)) from err
-
-
-@contextmanager
 def reached(
     resource: Mapping[str, Any], functions: Mapping[str, Any], opts: Mapping[str, Any], changing: str = ""
 ) -> Iterator[Transport]:
@@ -75,7 +63,7 @@ def reached(
     function that may change something: it is refused where the target does not name the resource.
     """
     one = guard.Resource(str(resource["type"]), str(resource["id"]))
-    with errors():
+    with salted.errors():
         if changing:
             wildcard = configured(opts, one.type).get("wildcard") is True
             guard.check(target(opts), one, wildcard, str(_load().get("fun") or changing))

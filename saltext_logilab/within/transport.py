@@ -6,6 +6,7 @@ Whatever comes out is hostile: it is bounded, may be no text, and no name that i
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -176,6 +177,18 @@ def interpreter(body: bytes) -> tuple[str, ...]:
         return tuple(first[2:].decode().split()) if first.startswith(b"#!") else (SHELL,)
     except ValueError as err:
         raise ConfigurationError("the script's first line is no text") from err
+
+
+def split(arguments: str) -> list[str]:
+    """
+    Return arguments as they stand on a command line.
+
+    :raises ConfigurationError: a quote has no other.
+    """
+    try:
+        return shlex.split(arguments)
+    except ValueError as err:
+        raise ConfigurationError(f"{arguments!r} is no part of a command line: {err}") from err
 
 
 def checked(inside: Transport, command: Command) -> str:

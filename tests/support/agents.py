@@ -46,6 +46,7 @@ done
 port() { until [ -c /dev/vport0p1 ]; do sleep 0.1; done; }
 case $agent in
     real) { port; exec qemu-ga -m virtio-serial -p /dev/vport0p1 -t /run > /run/qemu-ga.log 2>&1; } & ;;
+    shy) { port; exec qemu-ga -b guest-exec -m virtio-serial -p /dev/vport0p1 -t /run > /run/qemu-ga.log 2>&1; } & ;;
     liar) { port; exec liar > /dev/null 2>&1; } & ;;
 esac
 """
@@ -128,8 +129,8 @@ def new_agent_guest(
     """
     Return a maker of guests that waits until their agents answer, where they have one.
 
-    ``make(host=…, agent="real", name=…)``: ``agent`` may be ``liar`` or ``none`` too; without ``channel`` the guest has
-    no way to an agent.
+    ``make(host=…, agent="real", name=…)``: ``agent`` may be ``liar``, ``none``, or ``shy``, which may run no commands;
+    without ``channel`` the guest has no way to an agent.
     """
     made: list[libvirt.virDomain] = []
 

@@ -76,7 +76,7 @@ def describe(loaders: list[Any], file: Path) -> dict[str, Any]:
     """Return how the plugin in ``file`` loaded: its virtual name and its functions with argspec and docstring."""
     source = str(file / "__init__.py" if file.is_dir() else file)
     items = {name: one for loader in loaders for name, one in loader.items()}
-    functions = {name: one for name, one in items.items() if inspect.unwrap(one).__code__.co_filename == source}
+    functions = {name: one for name, one in items.items() if inspect.unwrap(one).__globals__.get("__file__") == source}
     virtual = sorted({name.split(".")[0] for name in functions})
     reasons = {str(key): str(value) for loader in loaders for key, value in loader.missing_modules.items()}
     return {

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import salt.cache
 import salt.client
 import salt.config
+import salt.utils.event
 import yaml
+from salt.utils.minions import CkMinions
 
 from saltext_logilab.lab.lab import Lab
 from tests.support.waiting import wait_until
@@ -63,6 +66,11 @@ class Targets:
         cache = salt.cache.Cache(self._options())
         return {key.partition(":")[2] for key in cache.list("resource_grains") if key.startswith(f"{self.type}:")}
 
+    def meant(self, target: str) -> set[str]:
+        """Return the ids that the master takes a compound target for."""
+        found = CkMinions(self._options()).check_minions(target, "compound")
+        return set(found["minions"])
+
     def grains(self, name: str) -> dict[str, Any]:
         """Return what the master knows of one."""
         found: dict[str, Any] = salt.cache.Cache(self._options()).fetch("resource_grains", f"{self.type}:{name}.m1")
@@ -74,21 +82,32 @@ class Targets:
 
     def configure(self, **told: Any) -> None:
         """Set the minion's pillar and wait until the minion has it."""
+        self.configure_other("m1", **told)
+
+    def configure_other(self, minion: str, **told: Any) -> None:
+        """Set the pillar of a minion and wait until it has it."""
         folder = self.lab.folder / "srv/pillar"
-        (folder / "top.sls").write_text("base: {m1: [targets]}\n")
-        (folder / "targets.sls").write_text(yaml.safe_dump(told))
-        self.ask("m1", "saltutil.refresh_pillar", kind="glob", wait=True)
+        (folder / f"of_{minion.replace('.', '_')}.sls").write_text(yaml.safe_dump(told))
+        known = {path.stem.removeprefix("of_").replace("_", "."): [path.stem] for path in folder.glob("of_*.sls")}
+        (folder / "top.sls").write_text(yaml.safe_dump({"base": known}))
+        self.ask(minion, "saltutil.refresh_pillar", kind="glob", wait=True)
 
         def is_known() -> bool:
-            found = self.ask("m1", "pillar.raw", kind="glob").get("m1") or {}
+            found = self.ask(minion, "pillar.raw", kind="glob").get(minion) or {}
             return isinstance(found, dict) and all(plain(found.get(key)) == value for key, value in told.items())
 
         wait_until(is_known, PATIENCE, f"the pillar {told}")
 
-    def write(self, files: Mapping[str, str]) -> None:
-        """Write files of the master."""
+    @contextmanager
+    def hearing(self, tag: str) -> Iterator[Callable[[], Any]]:
+        """Listen on the master's bus; what is given returns the data of the next event whose tag begins so."""
+        with salt.utils.event.get_event("master", opts=self._options(), listen=True) as bus:
+            yield lambda: (bus.get_event(wait=PATIENCE, tag=tag) or {}).get("data")
+
+    def write(self, files: Mapping[str, str], tree: str = "salt") -> None:
+        """Write files of the master, or of its pillar."""
         for name, text in files.items():
-            path = self.lab.folder / "srv/salt" / name
+            path = self.lab.folder / "srv" / tree / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
 

@@ -16,8 +16,7 @@ stand by. Without any setting it follows ``unix:///var/run/docker.sock``.
 
 Events: ``salt/logilab/containers/<daemon>/changed``, ``…/stale`` (the daemon cannot be followed), ``…/resynced`` (it
 can again), with the changes; the mine entry ``docker_ports`` holds the whole table. Where the containers are targets of
-their own (Salt 3008, pillar ``resources: {docker: …}``), each change lets the minion register them anew, and
-``salt/logilab/containers/refused`` tells which ids cannot be had.
+their own (Salt 3008, pillar ``resources: {docker: …}``), each change lets the minion register them anew.
 
 .. versionadded:: 0.1.0
 """
@@ -32,7 +31,8 @@ from typing import TYPE_CHECKING, Any
 import salt.utils.event
 
 from saltext_logilab.errors import ConfigurationError, LogilabError
-from saltext_logilab.within.rules import Reserved
+from saltext_logilab.lifetime import while_parent_lives
+from saltext_logilab.within import registration
 
 if TYPE_CHECKING:
     __opts__: dict[str, Any]
@@ -51,13 +51,14 @@ def start() -> None:
     says so and tries again.
     """
     from saltext_logilab.containers import service, settings  # noqa: PLC0415 - nothing of it is needed to load this file
+    from saltext_logilab.containers.lookout import Lookout  # noqa: PLC0415
 
-    alive = service.while_parent_lives()
+    alive = while_parent_lives()
     while alive():
         try:
             configured = settings.read(__opts__, __opts__.get("pillar"))
-            seen: dict[str, str] = {}
-            effects = service.Effects(_fire, partial(_send_mine, configured), partial(_look, configured, seen))
+            lookout = Lookout(configured.daemons)
+            effects = service.Effects(_fire, partial(_send_mine, configured), partial(_look, lookout))
             service.Service(configured, effects, alive).run()
         except LogilabError as err:
             log.critical("docker_ports does not run: %s", err)
@@ -77,28 +78,12 @@ def _fire(tag: str, data: dict[str, Any]) -> None:
         bus.fire_event(message, "fire_master")  # every minion of this process takes it to its own master
 
 
-def _look(configured: Any, seen: dict[str, str]) -> None:
-    """
-    Let each minion of this process look at its resources (Salt 3008; an older one does not know the event).
-
-    Ids that are refused, and were not when they were ``seen`` last, are told to the masters.
-    """
-    from saltext_logilab.containers import targetrules, targets  # noqa: PLC0415 - as above
-
-    if __opts__.get("__role") == "master":
-        return
-    with salt.utils.event.get_event("minion", opts=__opts__, listen=False) as bus:
-        bus.fire_event({}, "resource_refresh")
-    tree = (__opts__.get("pillar") or {}).get(__opts__.get("resource_pillar_key") or "resources") or {}
-    if "docker" not in tree:
-        return
-    reserved = Reserved.told(__opts__["id"], (tree["docker"] or {}).get("reserved") or {})
-    rule = targetrules.read(tree["docker"])
-    refused = dict(targets.Targets().look(configured.daemons, rule, __opts__["id"], reserved).refused)
-    if refused != seen:
-        _fire("salt/logilab/containers/refused", {"refused": refused})
-        seen.clear()
-        seen.update(refused)
+def _look(lookout: Any) -> bool:
+    """Let each minion of this process register its containers anew, where what it would tell of one has changed."""
+    if __opts__.get("__role") == "master" or not lookout.has_news():
+        return False
+    registration.refresh(__opts__)
+    return True
 
 
 def _send_mine(configured: Any) -> None:

@@ -10,17 +10,15 @@ Answers bear their ``age`` in seconds.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from salt.exceptions import CommandExecutionError, SaltInvocationError
+from salt.exceptions import SaltInvocationError
 
 from saltext_logilab.containers import fleet, formats, host, proof
 from saltext_logilab.containers import settings as containers_settings
 from saltext_logilab.containers.selection import Criteria, criteria
 from saltext_logilab.containers.settings import POOL, ContainersSettings
-from saltext_logilab.errors import ConfigurationError, LogilabError
+from saltext_logilab.within import salted
 
 if TYPE_CHECKING:
     __opts__: dict[str, Any]
@@ -28,16 +26,6 @@ if TYPE_CHECKING:
     __salt__: dict[str, Any]
 
 __func_alias__ = {"list_": "list"}
-
-
-@contextmanager
-def _errors() -> Iterator[None]:
-    try:
-        yield
-    except ConfigurationError as err:
-        raise SaltInvocationError(str(err)) from err
-    except LogilabError as err:
-        raise CommandExecutionError(str(err)) from err
 
 
 def _settings() -> ContainersSettings:
@@ -63,7 +51,7 @@ def list_(daemon: str | None = None, fresh: bool = False) -> dict[str, Any]:
 
         salt web1 docker_ports.list
     """
-    with _errors():
+    with salted.errors():
         return dict(host.find(_settings(), Criteria(), daemon, fresh))
 
 
@@ -107,7 +95,7 @@ def find(
         salt web1 docker_ports.find port=8080
         salt '*' docker_ports.find image='nginx:*' exposure=public
     """
-    with _errors():
+    with salted.errors():
         wanted = criteria(port, protocol, exposure, container=container, image=image, label=label, project=project)
         return dict(host.find(_settings(), wanted, daemon, fresh))
 
@@ -127,7 +115,7 @@ def container(name: str, daemon: str | None = None) -> dict[str, Any]:
 
         salt web1 docker_ports.container web
     """
-    with _errors():
+    with salted.errors():
         return host.container(_settings(), name, daemon)
 
 
@@ -154,7 +142,7 @@ def wait(name: str, port: str | int, protocol: str = "tcp", timeout: float = 30.
 
         salt web1 docker_ports.wait web 80 timeout=60
     """
-    with _errors():
+    with salted.errors():
         return host.wait(_settings(), name, (port, protocol), timeout, daemon)
 
 
@@ -179,7 +167,7 @@ def history(container: str = "", daemon: str | None = None, limit: int = 100) ->
 
         salt web1 docker_ports.history web
     """
-    with _errors():
+    with salted.errors():
         return host.history(_settings(), str(container), daemon, limit)
 
 
@@ -193,7 +181,7 @@ def status() -> dict[str, Any]:
 
         salt '*' docker_ports.status
     """
-    with _errors():
+    with salted.errors():
         return host.status(_settings(), time.time())
 
 
@@ -207,7 +195,7 @@ def table() -> dict[str, Any]:
 
         salt web1 docker_ports.table
     """
-    with _errors():
+    with salted.errors():
         return host.table(_settings(), str(__opts__.get("master_ip") or ""))
 
 
@@ -231,7 +219,7 @@ def export(form: str = "table", tgt: str | None = None, tgt_type: str = "glob", 
         salt web1 docker_ports.export mermaid
         salt lb1 docker_ports.export haproxy tgt='web*'
     """
-    with _errors():
+    with salted.errors():
         if tgt is None:
             return formats.render(host.rows(_settings(), strict), form)
         told = __salt__["mine.get"](tgt, "docker_ports", tgt_type) or {}
@@ -254,7 +242,7 @@ def diff(declared: dict[str, list[str]] | None = None) -> dict[str, Any]:
         salt '*' docker_ports.diff
         salt web1 docker_ports.diff '{"web": ["8080:80"]}'
     """
-    with _errors():
+    with salted.errors():
         return host.diff(_settings(), declared)
 
 
@@ -283,7 +271,7 @@ def free(
         salt web1 docker_ports.free 8080
         salt web1 docker_ports.free 8080 container=web
     """
-    with _errors():
+    with salted.errors():
         wanted, at = host.key("-", port, protocol), time.time()
         with host.reservations(_settings()) as held:
             reason = held.why_taken(wanted.protocol, wanted.container_port, container or "", container_port)
@@ -305,7 +293,7 @@ def audit() -> dict[str, Any]:
 
         salt '*' docker_ports.audit
     """
-    with _errors():
+    with salted.errors():
         return host.audit(_settings())
 
 
@@ -322,7 +310,7 @@ def reached(targets: list[str]) -> dict[str, bool]:
 
         salt web2 docker_ports.reached '["192.0.2.1:8080"]'
     """
-    with _errors():
+    with salted.errors():
         return proof.reached(targets)
 
 
@@ -357,7 +345,7 @@ def reserve(
         salt web1 docker_ports.reserve web 80
         salt web1 docker_ports.reserve dns 53/udp port=20053
     """
-    with _errors():
+    with salted.errors():
         settings, key = _settings(), host.key(name, container_port, protocol)
         chosen, pool_ = host.chosen_port(port), settings.pool(pool)
         with host.reservations(settings) as held:
@@ -387,7 +375,7 @@ def port(name: str, container_port: str | int, protocol: str = "tcp", pool: str 
 
         salt web1 docker_ports.port web 80
     """
-    with _errors():
+    with salted.errors():
         settings, key = _settings(), host.key(name, container_port, protocol)
         pool_ = settings.pool(pool)
         with host.reservations(settings) as held:
@@ -411,7 +399,7 @@ def release(name: str, container_port: str | int, protocol: str = "tcp") -> dict
 
         salt web1 docker_ports.release web 80
     """
-    with _errors():
+    with salted.errors():
         key = host.key(name, container_port, protocol)
         with host.reservations(_settings()) as held:
             had = held.release(key)
@@ -431,7 +419,7 @@ def reservations(unused: bool = False) -> list[dict[str, Any]]:
 
         salt '*' docker_ports.reservations unused=True
     """
-    with _errors(), host.reservations(_settings()) as held:
+    with salted.errors(), host.reservations(_settings()) as held:
         found = [host.reservation_data(one, held.is_unused(one)) for one in held.all()]
         return [one for one in found if one["unused"] or not unused]
 
@@ -451,7 +439,7 @@ def prune(days: float = 30.0) -> list[dict[str, Any]]:
 
         salt '*' docker_ports.prune days=90
     """
-    with _errors():
+    with salted.errors():
         if days < 0:
             raise SaltInvocationError(f"days must not be negative, not {days!r}")
         with host.reservations(_settings()) as held:

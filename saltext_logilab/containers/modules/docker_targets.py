@@ -6,14 +6,12 @@ The containers of this host as targets of their own (Salt 3008): which there are
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from salt.exceptions import CommandExecutionError, SaltInvocationError
+from salt.exceptions import SaltInvocationError
 
 from saltext_logilab.containers import settings, targetrules, targets
-from saltext_logilab.errors import ConfigurationError, LogilabError
+from saltext_logilab.within import salted
 from saltext_logilab.within.rules import Reserved
 
 if TYPE_CHECKING:
@@ -22,16 +20,6 @@ if TYPE_CHECKING:
     __salt__: dict[str, Any]
 
 __func_alias__ = {"list_": "list"}
-
-
-@contextmanager
-def _errors() -> Iterator[None]:
-    try:
-        yield
-    except ConfigurationError as err:
-        raise SaltInvocationError(str(err)) from err
-    except LogilabError as err:
-        raise CommandExecutionError(str(err)) from err
 
 
 def list_() -> dict[str, Any]:
@@ -49,7 +37,7 @@ def list_() -> dict[str, Any]:
     pillar = __pillar__.get(__opts__.get("resource_pillar_key") or "resources") or {}
     if "docker" not in pillar:
         raise SaltInvocationError("the pillar has no mapping resources: {docker: …}: no container is a target")
-    with _errors():
+    with salted.errors():
         rule, configured = targetrules.read(pillar["docker"]), settings.read(__opts__, __pillar__)
         reserved = Reserved.told(__opts__["id"], (pillar["docker"] or {}).get("reserved") or {})
         return targets.Targets().look(configured.daemons, rule, __opts__["id"], reserved).summary()

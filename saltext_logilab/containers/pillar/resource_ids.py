@@ -10,8 +10,8 @@ ids of the accepted minions and of others' resources that could be ids of its ow
     ext_pillar:
       - resource_ids: {}
 
-What was refused stands in the minion's log, in ``docker_targets.list``, and in the event
-``salt/logilab/containers/refused``.
+What was refused stands in the minion's log, in ``docker_targets.list`` and ``libvirt_targets.list``, and in the events
+``salt/logilab/containers/refused`` and ``salt/logilab/guests/refused``.
 
 .. versionadded:: 0.1.0
 """

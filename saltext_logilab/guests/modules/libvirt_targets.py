@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from salt.exceptions import CommandExecutionError, SaltInvocationError
+from salt.exceptions import SaltInvocationError
 
-from saltext_logilab.errors import ConfigurationError, LogilabError
 from saltext_logilab.guests import settings, targets
+from saltext_logilab.within import salted
 from saltext_logilab.within.rules import Reserved
 
 if TYPE_CHECKING:
@@ -37,19 +37,15 @@ def list_() -> dict[str, Any]:
     pillar = __pillar__.get(__opts__.get("resource_pillar_key") or "resources") or {}
     if targets.TYPE not in pillar:
         raise SaltInvocationError("the pillar has no mapping resources: {libvirt: …}: no guest is a target")
-    try:
+    with salted.errors():
         rule = targets.read(pillar[targets.TYPE])
         reserved = Reserved.told(__opts__["id"], (pillar[targets.TYPE] or {}).get("reserved") or {})
         return targets.Targets(patience=0).look(settings.read(__opts__).uri, rule, __opts__["id"], reserved).summary()
-    except ConfigurationError as err:
-        raise SaltInvocationError(str(err)) from err
-    except LogilabError as err:
-        raise CommandExecutionError(str(err)) from err
 
 
 def refresh() -> bool:
     """
-    Let the minion look at its guests and register them at its masters.
+    Let the minion look at its guests and register them at its masters, where no engine does.
 
     CLI Example:
 

@@ -10,12 +10,11 @@ with all that it has started, and its code is 124; of its output 1 MiB is kept, 
 from __future__ import annotations
 
 import posixpath
-import shlex
 from typing import TYPE_CHECKING, Any
 
 from salt.exceptions import SaltInvocationError
 
-from saltext_logilab.within import publication, sources, transport
+from saltext_logilab.within import publication, salted, sources, telling, transport
 
 if TYPE_CHECKING:
     __context__: dict[str, Any]
@@ -59,29 +58,17 @@ def _done(function: str, command: Any, stdin: bytes, most_bytes: int, told: dict
         place = (str(told["runas"] or ""), str(told["cwd"] or ""), extra)
         timeout = transport.TIMEOUT if told["timeout"] is None else told["timeout"]
         done = inside.run(transport.Command(words, *place, stdin, timeout, most_bytes))
-    code = transport.TIMED_OUT if done.code is None else done.code
-    is_expected = code in (told["success_retcodes"] or ())
-    if "retcode" in __context__ or code:
-        __context__["retcode"] = 0 if told["ignore_retcode"] or is_expected else code
-    return {
-        "pid": 0,
-        "retcode": 0 if is_expected else code,
-        "stdout": done.stdout.decode(errors="replace").rstrip("\n"),
-        "stderr": done.stderr.decode(errors="replace").rstrip("\n"),
-        "bytes": done.size,
-        "cut": done.is_cut,
-        "timed_out": done.code is None,
-        "timeout": timeout,
-    }
+    answer = telling.mapping(done)
+    is_expected = answer["retcode"] in (told["success_retcodes"] or ())
+    if "retcode" in __context__ or answer["retcode"]:
+        __context__["retcode"] = 0 if told["ignore_retcode"] or is_expected else answer["retcode"]
+    if is_expected:
+        answer["retcode"] = 0
+    return {**answer, **{key: answer[key].rstrip("\n") for key in ("stdout", "stderr")}, "pid": 0, "timeout": timeout}
 
 
-def _text(done: dict[str, Any], *streams: str) -> str:
-    told = [done[stream] for stream in streams]
-    if done["cut"]:
-        told.append(f"[cut: {done['bytes']} bytes in all]")
-    if done["timed_out"]:
-        told.append(f"[killed after {done['timeout']:g} s]")
-    return "\n".join(one for one in told if one)
+def _text(answer: dict[str, Any], *streams: str) -> str:
+    return telling.text(answer, answer["timeout"], *streams)
 
 
 def run_all(
@@ -266,9 +253,9 @@ def script(
         salt -C 'T@docker' cmd.script salt://scripts/check.sh 'a b'
     """
     _checked(options)
-    with publication.errors():
+    with salted.errors():
         body = sources.read(source, __opts__, saltenv)
-        words = [*transport.interpreter(body), "/dev/stdin", *shlex.split(args or "")]
+        words = [*transport.interpreter(body), "/dev/stdin", *transport.split(str(args or ""))]
     told: dict[str, Any] = {"cwd": cwd, "runas": runas, "shell": None, "env": env, "timeout": timeout}
     told |= {"ignore_retcode": ignore_retcode, "success_retcodes": None}
     return _done("cmd.script", words, body, transport.MOST, told)

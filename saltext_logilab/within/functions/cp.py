@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Any
 
-from saltext_logilab.within import files, publication, sources
+from saltext_logilab.within import files, publication, salted, sources
 
 if TYPE_CHECKING:
     __opts__: dict[str, Any]
@@ -55,7 +55,7 @@ def get_file_str(path: str, saltenv: str = "base") -> str:
 
         salt -C 'T@docker:web.host1' cp.get_file_str salt://my/file
     """
-    with publication.errors():
+    with salted.errors():
         return sources.read(path, __opts__, saltenv).decode(errors="replace")
 
 
@@ -69,7 +69,7 @@ def hash_file(path: str, saltenv: str = "base") -> dict[str, str]:
 
         salt -C 'T@docker:web.host1' cp.hash_file salt://my/file
     """
-    with publication.errors():
+    with salted.errors():
         data = sources.read(path, __opts__, saltenv)
     return {"hsum": hashlib.sha256(data).hexdigest(), "hash_type": "sha256"}
 

@@ -6,9 +6,11 @@ Services inside a resource, where it has an init: systemd, OpenRC or the scripts
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from saltext_logilab.within import publication, services
+from saltext_logilab.within.transport import Transport
 
 if TYPE_CHECKING:
     __opts__: dict[str, Any]
@@ -16,6 +18,11 @@ if TYPE_CHECKING:
     __resource_funcs__: dict[str, Any]
 
 __func_alias__ = {"reload_": "reload"}
+
+
+def _ask(question: Callable[[Transport, str], bool], name: str) -> bool:
+    with publication.reached(__resource__, __resource_funcs__, __opts__) as inside:
+        return question(inside, name)
 
 
 def _act(work: str, name: str, timeout: float) -> bool:
@@ -48,8 +55,7 @@ def available(name: str) -> bool:
 
         salt -C 'T@docker:web.host1' service.available nginx
     """
-    with publication.reached(__resource__, __resource_funcs__, __opts__) as inside:
-        return services.is_there(inside, name)
+    return _ask(services.is_there, name)
 
 
 def missing(name: str) -> bool:
@@ -75,8 +81,7 @@ def status(name: str) -> bool:
 
         salt -C 'T@docker:web.host1' service.status nginx
     """
-    with publication.reached(__resource__, __resource_funcs__, __opts__) as inside:
-        return services.is_active(inside, name)
+    return _ask(services.is_active, name)
 
 
 def enabled(name: str) -> bool:
@@ -89,8 +94,7 @@ def enabled(name: str) -> bool:
 
         salt -C 'T@docker:web.host1' service.enabled nginx
     """
-    with publication.reached(__resource__, __resource_funcs__, __opts__) as inside:
-        return services.is_enabled(inside, name)
+    return _ask(services.is_enabled, name)
 
 
 def disabled(name: str) -> bool:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 
 from saltext_logilab.errors import ConfigurationError
-from saltext_logilab.within import applying, publication, thin
+from saltext_logilab.within import applying, publication, salted, thin
 from saltext_logilab.within.guard import Resource
 
 if TYPE_CHECKING:
@@ -161,7 +161,7 @@ def show_sls(mods: Any, pillar: dict[str, Any] | None = None, **options: Any) ->
 
         salt -C 'T@docker:web.host1' state.show_sls haproxy
     """
-    with publication.errors(), _prepared(applying.Asked(mods, True, pillar, None, options)) as run:
+    with salted.errors(), _prepared(applying.Asked(mods, True, pillar, None, options)) as run:
         found, errors = applying.high(run, mods)
         return errors or found
 
@@ -177,7 +177,7 @@ def show_low_sls(mods: Any, pillar: dict[str, Any] | None = None, **options: Any
         salt -C 'T@docker:web.host1' state.show_low_sls haproxy
     """
     asked = applying.Asked(mods, True, pillar, None, options)
-    with publication.errors(), _prepared(asked) as run:
+    with salted.errors(), _prepared(asked) as run:
         low, errors = applying.chunks(run, asked)
         return errors or low
 
@@ -193,7 +193,7 @@ def show_lowstate(pillar: dict[str, Any] | None = None, **options: Any) -> Any:
         salt -C 'T@docker:web.host1' state.show_lowstate
     """
     asked = applying.Asked(None, True, pillar, None, options)
-    with publication.errors(), _prepared(asked) as run:
+    with salted.errors(), _prepared(asked) as run:
         low, errors = applying.chunks(run, asked)
         return errors or low
 
@@ -208,5 +208,5 @@ def show_top(**options: Any) -> Any:
 
         salt -C 'T@docker' state.show_top
     """
-    with publication.errors(), _prepared(applying.Asked(None, True, None, None, options)) as run:
+    with salted.errors(), _prepared(applying.Asked(None, True, None, None, options)) as run:
         return {env: list(names) for env, names in run.compiler.top_matches(run.compiler.get_top()).items()}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from saltext_logilab.within import publication
+from saltext_logilab.within import salted
 
 if TYPE_CHECKING:
     __resource__: dict[str, Any]
@@ -25,7 +25,7 @@ def ping() -> bool:
 
         salt -C 'T@docker' test.ping
     """
-    with publication.errors():
+    with salted.errors():
         return bool(__resource_funcs__[f"{__resource__['type']}.ping"]())
 
 

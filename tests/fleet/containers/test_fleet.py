@@ -121,7 +121,7 @@ def test_events_reach_every_master(lab: Lab, run_container: Callable[..., Any]) 
 def test_older_versions_of_salt(
     make_lab: LabFactory, docker_host: DockerHost, run_container: Callable[..., Any], master: str, minion: str
 ) -> None:
-    """The engine, the mine and the runner do the same on the oldest versions."""
+    """The engine, the mine and the runner do the same on the oldest versions; commands run inside by a name."""
     run_container("web", {"80/tcp": 25384})
     salt = {"paris": master, "m1": minion}
     made = make_lab(masters=("paris",), minions=("m1",), salt=salt, minion_options=options(docker_host))
@@ -130,6 +130,9 @@ def test_older_versions_of_salt(
     assert ask(made, "paris", "status")["ok"] is True
     told = made.run("m1", "salt-call", "docker_ports.find", "port=25384", "--out", "json").stdout
     assert json.loads(told)["local"]["daemons"]["docker"]["source"] == "engine"
+    words = ("salt", "-t", "30", "m1", "docker_exec.run", "web", "echo inside; exit 3", "--out", "json")
+    done = made.run("paris", *words)
+    assert (json.loads(done.stdout), done.returncode) == ({"m1": "inside"}, 3)
     assert "Traceback" not in made.log("m1").read_text()
 
 

@@ -89,6 +89,19 @@ def test_what_a_command_says(execs: Any) -> None:
 
 
 @pytest.mark.usefixtures("web")
+def test_files_and_input(execs: Any) -> None:
+    """As guests have them: read and written whole, with mode and owner; a command reads its input."""
+    assert execs.write("web", "/tmp/a", "one\n", mode="0640", owner="12:34")
+    assert execs.run("web", "stat -c '%a %u %g' /tmp/a; cat", stdin="in") == "640 12 34\nin"
+    assert execs.write("web", "/tmp/a", "//4A", base64=True)
+    assert execs.read("web", "/tmp/a", base64=True) == "//4A"
+    with pytest.raises(SaltInvocationError, match="is no mode"):
+        execs.write("web", "/tmp/a", "x", mode="rw")
+    with pytest.raises(TypeError, match="place"):
+        execs.run("web", "true", place="elsewhere")
+
+
+@pytest.mark.usefixtures("web")
 def test_hostile_output(execs: Any) -> None:
     """50 MB are counted and cut, in bounded memory; what is no text is replaced."""
     much = execs.run_all("web", "cat /dev/zero | busybox head -c 50000000", most_bytes=1000)
@@ -137,6 +150,7 @@ def test_where_nothing_can_run(execs: Any, web: Any, new_exec: Callable[..., Any
     for wrong, sentence in (("", "the command is empty"), ([], r"\[\] is no command"), (7, "7 is no command")):
         with pytest.raises(SaltInvocationError, match=sentence):
             execs.run("web", wrong)
+    assert execs.retcode("web", "true", runas="nobody-there") in (125, 126, 127)
     with pytest.raises(SaltInvocationError, match="timeout must be positive, not 0"):
         execs.run("web", "true", timeout=0)
     web.pause()

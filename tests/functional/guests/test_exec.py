@@ -187,6 +187,17 @@ def test_where_nothing_can_run(execs: Any, agent_guest: AgentGuest, new_loaders:
         driver.ping("test")
 
 
+def test_an_agent_that_may_run_no_commands(new_agent_guest: Callable[..., AgentGuest], execs: Any) -> None:
+    """It says so; what needs no command is done all the same."""
+    shy = new_agent_guest(agent="shy").name
+    assert execs.ping(shy) is True
+    assert execs.about(shy)["host_name"] == shy
+    assert execs.read(shy, "/etc/passwd").startswith("root:x:0:0:")
+    for work in (lambda: execs.run(shy, "true"), lambda: execs.write(shy, "/tmp/a", "x")):
+        with pytest.raises(CommandExecutionError, match="may run no commands: its configuration there forbids"):
+            work()
+
+
 @pytest.mark.parametrize("channel", [True, False])
 def test_no_agent(new_agent_guest: Callable[..., AgentGuest], execs: Any, channel: bool) -> None:
     """A guest that runs no agent, or has no channel for one, says so and what to do."""

@@ -14,6 +14,7 @@ from salt.exceptions import AuthorizationError, EauthAuthenticationError
 
 from tests.support.docker import DockerHost
 from tests.support.labs import LabFactory, accept_all
+from tests.support.podman import PodmanHost
 from tests.support.targets import Targets
 from tests.support.waiting import wait_until
 
@@ -22,11 +23,11 @@ SLOW = {"docker": {"match": {"label": "target"}, "timeout": 30}}
 
 
 @pytest.fixture(scope="module")
-def targets(make_module_lab: LabFactory, docker_host: DockerHost) -> Targets:
-    """A master and a minion whose engine follows :func:`docker_host`; containers with the label ``target`` count."""
+def targets(make_module_lab: LabFactory, docker_host: DockerHost, podman_host: PodmanHost) -> Targets:
+    """A master and a minion whose engine follows Docker and Podman; containers with the label ``target`` count."""
     minion = {
         "engines": [{"docker_ports": {}}],
-        "logilab": {"containers": {"daemons": {"docker": docker_host.url}}},
+        "logilab": {"containers": {"daemons": {"docker": docker_host.url, "podman": podman_host.url}}},
         "process_count_max": 10,
     }
     allowed = [{"T@docker:web.m1": ["test.ping"]}]
@@ -36,6 +37,7 @@ def targets(make_module_lab: LabFactory, docker_host: DockerHost) -> Targets:
         "sharedsecret": "word",
         "file_recv": True,
         "ext_pillar": [{"resource_ids": {}}],
+        "nodegroups": {"crew": "m1 or G@labels:role:web", "named": "T@docker:web.m1"},
     }
     made = make_module_lab(masters=("paris",), minions=("m1", "taken.m1"), minion_options=minion, master_options=master)
     accept_all(made)
@@ -80,7 +82,7 @@ def test_targeting(targets: Targets, run_container: Callable[..., Any]) -> None:
 @pytest.mark.parametrize(
     ("target", "kind"),
     [("*", "glob"), ("w*", "glob"), ("(m1|web.*)", "pcre"), ("* or not T@docker:db.m1", "compound"),
-     ("motto:*", "pillar"), ("127.0.0.0/8", "ipcidr"), ("labels:role:web", "grain")],
+     ("motto:*", "pillar"), ("127.0.0.0/8", "ipcidr"), ("labels:role:web", "grain"), ("crew", "nodegroup")],
 )  # fmt: skip
 def test_nothing_by_accident(targets: Targets, target: str, kind: str) -> None:
     """A target that names no container changes none: neither by a command, nor a file, nor states."""
@@ -88,6 +90,8 @@ def test_nothing_by_accident(targets: Targets, target: str, kind: str) -> None:
         ("cmd.run", ["echo hacked >/www/hacked"]),
         ("file.write", ["/www/hacked", "x"]),
     ]
+    if target == "*":  # a master's worker may look only four times a second which resources there are
+        wait_until(lambda: {"web.m1", "db.m1"} <= targets.ask("*", "test.ping", kind="glob").keys(), PATIENCE, "both")
     if target in ("*", "w*"):
         targets.write({"harmless.sls": "nothing: {test.nop: []}\n"})
         calls += [("state.apply", ["harmless"])]
@@ -100,6 +104,12 @@ def test_nothing_by_accident(targets: Targets, target: str, kind: str) -> None:
         assert set(refusals) == {"web.m1", "db.m1"} or target != "*", found
     for name in ("web", "db"):
         assert targets.one(name, "file.file_exists", "/www/hacked") is False
+
+
+@pytest.mark.usefixtures("web")
+def test_a_nodegroup_that_names_a_container(targets: Targets) -> None:
+    """What it stands for is what counts."""
+    assert targets.ask("named", "cmd.run", "echo done", kind="nodegroup") == {"web.m1": "done"}
 
 
 @pytest.mark.usefixtures("web")
@@ -143,14 +153,84 @@ def test_a_container_that_comes_goes_stops_and_comes_again(
 
 def test_an_id_that_a_minion_has(targets: Targets, run_container: Callable[..., Any]) -> None:
     """It is refused, and said why; the minion of that id is the only one that answers."""
-    run_container("taken", labels={"target": "yes"})
-    run_container("after", labels={"target": "yes"})
-    targets.wait_for("after")
+    with targets.hearing("salt/logilab/containers/refused") as refused:
+        run_container("taken", labels={"target": "yes"})
+        run_container("after", labels={"target": "yes"})
+        targets.wait_for("after")
+        assert refused() == {"refused": {"taken.m1": "'taken.m1' is the id of a minion"}}
     assert "taken.m1" not in targets.known()
     found = targets.ask("m1", "docker_targets.list", kind="glob")["m1"]
     assert found["refused"] == {"taken.m1": "'taken.m1' is the id of a minion"}
     assert found["targets"]["after.m1"]["container"] == "after"
     assert "a container is no target: 'taken.m1'" in targets.lab.log("m1").read_text()
+
+
+@pytest.mark.usefixtures("web")
+def test_an_id_that_another_minion_owns(targets: Targets) -> None:
+    """The second minion of one Engine does not get it; the first one keeps it and alone answers."""
+    bare = {"docker": {**SLOW["docker"], "id": "{name}"}}
+    try:
+        targets.configure(resources=bare, motto="of the minion")
+        wait_until(lambda: "web" in targets.known(), PATIENCE, "the id without a minion's name")
+        targets.configure_other("taken.m1", resources=bare)
+        listed = targets.ask("taken.m1", "docker_targets.list", kind="glob")["taken.m1"]
+        assert listed["refused"]["web"] == "'web' belongs to the minion 'm1'"
+        assert "web" not in listed["targets"]
+        assert targets.ask("T@docker:web", "grains.get", "managing_minion") == {"web": "m1"}
+    finally:
+        targets.configure_other("taken.m1")
+        targets.configure(resources=SLOW, motto="of the minion")
+        targets.wait_for("web")
+
+
+@pytest.mark.usefixtures("web_and_db")
+def test_each_has_its_own_result_and_its_own_time(targets: Targets) -> None:
+    """One that takes too long, and one that fails, hold up and spoil no other."""
+    targets.one("web", "file.write", "/slow", "x")
+    told = targets.full("T@docker", "cmd.run", "[ ! -e /slow ] || exec sleep 1000; echo done; exit 3", timeout=2)
+    assert (told["web.m1"]["ret"], told["web.m1"]["retcode"]) == ("[killed after 2 s]", 124)
+    assert (told["db.m1"]["ret"], told["db.m1"]["retcode"]) == ("done", 3)
+
+
+def test_ports_of_a_container(targets: Targets, run_container: Callable[..., Any]) -> None:
+    """Those of this one alone: what it publishes, what it was asked for, whether it answers, what has changed."""
+    command = ("httpd", "-f", "-p", "80")
+    labels = {"target": "yes", "com.docker.compose.project": "shop"}
+    health = {"test": ["CMD", "true"], "interval": 500_000_000}
+    for name in ("served", "other"):
+        run_container(name, {"80/tcp": None, "81/tcp": None}, command, labels=labels, healthcheck=health)
+    targets.wait_for("served", "other")
+    assert len(targets.grains("served")["ports"]) == 4, "two ports, by IPv4 and IPv6"
+    assert targets.grains("served")["project"] == "shop"
+    wait_until(lambda: targets.grains("served")["health"] == "healthy", PATIENCE, "the health at the master")
+    shown = targets.one("served", "docker_ports.list")
+    assert {(row["container"], row["container_port"]) for row in shown["ports"]} == {("served", 80), ("served", 81)}
+    assert targets.one("served", "docker_ports.wait", 80, timeout=20) is True
+    assert targets.one("served", "docker_ports.wait", 81, timeout=1) is False
+    told = targets.one("served", "docker_ports.container")
+    assert (told["container"], {row["container_port"] for row in told["ports"]}) == ("served", {80, 81})
+    changes = targets.one("served", "docker_ports.history", limit=50)["changes"]
+    assert {row["container"] for row in changes} == {"served"}
+    assert "opened" in {row["what"] for row in changes}
+
+
+def test_a_container_of_podman(targets: Targets, podman_host: PodmanHost) -> None:
+    """It comes, is a target as those of Docker are, and goes."""
+    labels = {"target": "yes"}
+    made = podman_host.client.containers.run(
+        podman_host.busybox, ["sleep", "1000"], name="pod", detach=True, labels=labels
+    )
+    try:
+        targets.wait_for("pod")
+        assert targets.grains("pod")["daemon"] == "podman"
+        assert targets.one("pod", "test.ping") is True
+        assert targets.one("pod", "cmd.run", "echo inside >/tmp/a; cat /tmp/a") == "inside"
+        first = targets.one("pod", "state.single", "file.managed", "/etc/motd", contents="be kind")
+        assert [one["result"] for one in first.values()] == [True], first
+        assert targets.one("pod", "file.read", "/etc/motd") == "be kind\n"
+    finally:
+        made.remove(force=True)
+    wait_until(lambda: "pod.m1" not in targets.known(), PATIENCE, "pod forgotten")
 
 
 def test_grains(targets: Targets, web: Any) -> None:
@@ -274,7 +354,9 @@ def test_states_without_a_python(targets: Targets, web: Any) -> None:
     assert targets.one("web", "file.read", "/etc/motd") == "Hello you, of the minion\n"
     assert targets.one("web", "file.read", "/srv/note") == f"web.m1 of the minion {web.id[:12]}\n"
     assert targets.one("web", "file.get_mode", "/srv/site") == "0750"
+    targets.write({"top.sls": "base: {'we?.m1': [motd], 'm1': [other]}\n"})
     again = targets.one("web", "state.highstate")
+    assert again.keys() == first["ret"].keys()
     assert {json.dumps(one["changes"]) for one in again.values()} == {"{}"}, again
     targets.write({"bad.sls": BAD})
     users = Path("/etc/passwd").stat().st_mtime_ns
@@ -305,6 +387,10 @@ def test_pillar(targets: Targets) -> None:
         assert "of db" not in json.dumps(found["web.m1"])
         assert targets.one("web", "pillar.get", "secret", unmask=True) == "of web"
         assert targets.one("web", "pillar.get", "secret") != "of web", "Salt masks what a command line shows"
+        top = "base: {m1: [of_m1], 'labels:role:web': [{match: grain}, tenant], 'web.m1': [tenant]}\n"
+        targets.write({"tenant.sls": "tenant: chosen by a label\n", "top.sls": top}, "pillar")
+        targets.ask("m1", "saltutil.refresh_pillar", kind="glob", wait=True)
+        assert "tenant" not in targets.one("web", "pillar.items", unmask=True)
     finally:
         targets.configure(resources=SLOW, motto="of the minion")
 

@@ -17,7 +17,7 @@ from tests.support.targets import Targets
 from tests.support.waiting import wait_until
 
 PATIENCE = 60
-RULE = {"match": {"name": ["web", "off", "mute", "a b"]}, "pillar": {"web.m1": {"motto": "of web"}}}
+RULE = {"match": {"name": ["web", "off", "mute", "a b", "brief"]}, "pillar": {"web.m1": {"motto": "of web"}}}
 
 
 @pytest.fixture(scope="module")
@@ -48,12 +48,18 @@ def others(
 @pytest.fixture(scope="module")
 def targets(make_module_lab: LabFactory, web: AgentGuest, others: None) -> Targets:  # noqa: ARG001
     """A master and a minion whose guests are targets."""
-    minion = {"logilab": {"guests": {"uri": web.host.uri, "agent_timeout": 5}}, "process_count_max": 10}
+    minion = {
+        "engines": [{"libvirt_targets": {}}],
+        "logilab": {"guests": {"uri": web.host.uri, "agent_timeout": 5}},
+        "process_count_max": 10,
+    }
     made = make_module_lab(masters=("paris",), minions=("m1",), minion_options=minion)
     accept_all(made)
     found = Targets(made, "libvirt")
-    found.configure(resources={"libvirt": RULE}, motto="of the minion")
-    found.wait_for("web", "off", "mute")
+    with found.hearing("salt/logilab/guests/refused") as refused:
+        found.configure(resources={"libvirt": RULE}, motto="of the minion")
+        found.wait_for("web", "off", "mute")
+        assert "no valid id" in refused()["refused"]["a b.m1"]
     return found
 
 
@@ -136,13 +142,13 @@ def test_nothing_by_accident(targets: Targets, kind: str, target: str) -> None:
     assert "accident" not in targets.ask("web.m1", "cmd.run", "dmesg", kind="glob")["web.m1"]
 
 
-def test_a_guest_that_goes_in_the_middle(
+def test_a_guest_that_comes_and_goes(
     targets: Targets, new_agent_guest: Callable[..., AgentGuest], other_libvirt_host: LibvirtHost
 ) -> None:
-    """A job on a guest that is destroyed ends with a sentence; after a refresh a guest that came is a target."""
+    """It is a target without a word; a job on one that is destroyed ends with a sentence; then it is none."""
     guest = new_agent_guest(other_libvirt_host, name="brief")
-    targets.configure(resources={"libvirt": {"match": {"name": ["web", "brief"]}}})
     targets.wait_for("brief")
+    wait_until(lambda: targets.grains("brief").get("nodename") == "brief", PATIENCE, "what its agent tells")
     told: list[Any] = []
     job = threading.Thread(target=lambda: told.append(targets.one("brief", "cmd.run", "sleep 500", timeout=500)))
     job.start()
@@ -150,5 +156,15 @@ def test_a_guest_that_goes_in_the_middle(
     guest.domain.destroy()
     job.join(PATIENCE)
     assert "the guest 'brief' is not running" in str(told)
-    targets.ask("m1", "libvirt_targets.refresh", kind="glob")
-    wait_until(lambda: targets.known() == {"web.m1"}, PATIENCE, "the end of the guest at the master")
+    wait_until(lambda: "brief.m1" not in targets.known(), PATIENCE, "the end of the guest at the master")
+
+
+def test_a_guest_that_starts_and_stops(targets: Targets, other_libvirt_host: LibvirtHost) -> None:
+    """The master knows it by libvirt's events."""
+    off = other_libvirt_host.open().lookupByName("off")
+    off.create()
+    wait_until(lambda: targets.grains("off")["state"] == "running", PATIENCE, "the state at the master")
+    assert "has no guest agent" in targets.one("off", "test.ping")
+    off.destroy()
+    wait_until(lambda: targets.grains("off")["state"] == "shut off", PATIENCE, "the state at the master")
+    assert "the guest 'off' is not running: it is shut off" in targets.one("off", "cmd.run", "true")

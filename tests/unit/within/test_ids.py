@@ -74,3 +74,17 @@ def test_every_id_has_one_fate(wanted, minions, owned):
     assert set(found.names) | set(found.refused) == {one for one, _ in wanted}
     assert not set(found.names) & set(found.refused)
     assert all(ids.is_valid(one) and one not in minions and one not in owned for one in found.names)
+
+
+@pytest.mark.parametrize(
+    ("now", "before", "told"),
+    [
+        (["b", "a"], [], ["a", "b"]),
+        (["a", "b", "c"], ["b", "a"], ["c", "b", "a"]),
+        (["a", "c"], ["c", "b", "a"], ["c", "a"]),
+        ([], ["a"], []),
+    ],
+)
+def test_the_latest_come_first(now: list[str], before: list[str], told: list[str]) -> None:
+    """Those that were known keep their order, so that a master takes up what is new before all else."""
+    assert ids.newest_first(now, before) == told

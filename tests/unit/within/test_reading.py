@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from saltext_logilab.errors import ConfigurationError
-from saltext_logilab.within import facts, managing, packages
+from saltext_logilab.within import applying, facts, managing, packages
 from saltext_logilab.within.managing import Outcome
 
 DEBIAN = 'NAME="Debian GNU/Linux"\nVERSION_ID="12"\nVERSION_CODENAME=bookworm\nID=debian\n'
@@ -111,3 +111,15 @@ def test_contents(told, newline, found):
     """A text, a list of lines, a number; with a new line at its end."""
     assert managing.text(told, newline) == found
     assert Outcome("nothing").changes == {}
+
+
+@pytest.mark.parametrize("told", [True, 1, "True", "true", "yes", "1", "on", "maybe", [0]])
+def test_what_asks_for_a_test(told):
+    """Whatever does not clearly say no: a test must never change anything."""
+    assert applying.is_test(told) is True
+
+
+@pytest.mark.parametrize("told", [None, False, 0, "False", " false ", "no", "off", "0", ""])
+def test_what_asks_for_none(told):
+    """What says no."""
+    assert applying.is_test(told) is False

@@ -30,6 +30,7 @@ from salt.utils.resources import pillar_resources_tree
 
 from saltext_logilab.containers import settings, targetrules, targets
 from saltext_logilab.containers.interior import Interior
+from saltext_logilab.within import overrides, registration
 from saltext_logilab.within.rules import Reserved
 
 if TYPE_CHECKING:
@@ -44,8 +45,9 @@ def __virtual__() -> str:
 
 
 def init(opts: dict[str, Any]) -> None:
-    """Read the rule, so that a wrong one is told at once."""
+    """Read the rule, so that a wrong one is told at once, and import what jobs need."""
     targetrules.read(pillar_resources_tree(opts).get(TYPE))
+    overrides.preload()
 
 
 def initialized() -> bool:
@@ -54,11 +56,18 @@ def initialized() -> bool:
 
 
 def discover(opts: dict[str, Any]) -> list[str]:
-    """Look at all daemons and return the ids of the containers that the rule takes, and that nobody else has."""
+    """
+    Look at all daemons and return the ids of the containers that the rule takes, and that nobody else has.
+
+    The latest come first; masters are told of other ids that are refused than before.
+    """
     pillar = pillar_resources_tree(opts).get(TYPE)
     rule, configured = targetrules.read(pillar), settings.read(opts, opts.get("pillar"))
     reserved = Reserved.told(opts["id"], (pillar or {}).get("reserved") or {})
-    return sorted(targets.KNOWN.look(configured.daemons, rule, opts["id"], reserved).targets)
+    before = targets.KNOWN.picture
+    picture = targets.KNOWN.look(configured.daemons, rule, opts["id"], reserved)
+    registration.tell_refused(opts, "containers", before.refused, picture.refused)
+    return list(picture.targets)
 
 
 def grains() -> dict[str, Any]:

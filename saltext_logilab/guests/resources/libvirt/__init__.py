@@ -17,8 +17,8 @@ A minion whose pillar has the mapping makes its guests targets; they need no min
         pillar:                     # what one of them gets besides its minion's pillar
           shop-web.kvm1: {haproxy: {…}}
 
-Libvirt is that of ``logilab: {guests: {uri: …}}``. The minion looks when it starts, when its pillar is refreshed, and
-when ``saltutil.refresh_resources`` tells it to.
+Libvirt is that of ``logilab: {guests: {uri: …}}``. The engine ``libvirt_targets`` lets the minion look again whenever a
+guest starts, stops, comes or goes; without it ``saltutil.refresh_resources`` does.
 
 .. versionadded:: 0.1.0
 """
@@ -31,6 +31,7 @@ from salt.utils.resources import pillar_resources_tree
 
 from saltext_logilab.guests import settings, targets
 from saltext_logilab.guests.interior import Interior
+from saltext_logilab.within import overrides, registration
 from saltext_logilab.within.rules import Reserved
 
 if TYPE_CHECKING:
@@ -45,8 +46,9 @@ def __virtual__() -> str:
 
 
 def init(opts: dict[str, Any]) -> None:
-    """Read the rule, so that a wrong one is told at once."""
+    """Read the rule, so that a wrong one is told at once, and import what jobs need."""
     targets.read(pillar_resources_tree(opts).get(TYPE))
+    overrides.preload()
 
 
 def initialized() -> bool:
@@ -55,11 +57,17 @@ def initialized() -> bool:
 
 
 def discover(opts: dict[str, Any]) -> list[str]:
-    """Look at libvirt and return the ids of the guests that the rule takes, and that nobody else has."""
+    """
+    Look at libvirt and return the ids of the guests that the rule takes, and that nobody else has.
+
+    The latest come first; masters are told of other ids that are refused than before.
+    """
     pillar = pillar_resources_tree(opts).get(TYPE)
     reserved = Reserved.told(opts["id"], (pillar or {}).get("reserved") or {})
+    before = targets.KNOWN.picture
     picture = targets.KNOWN.look(settings.read(opts).uri, targets.read(pillar), opts["id"], reserved)
-    return sorted(picture.targets)
+    registration.tell_refused(opts, "guests", before.refused, picture.refused)
+    return list(picture.targets)
 
 
 def grains() -> dict[str, Any]:

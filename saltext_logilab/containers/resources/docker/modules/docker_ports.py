@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from saltext_logilab.containers import host, selection, settings, targets
-from saltext_logilab.within import publication
+from saltext_logilab.within import salted
 
 if TYPE_CHECKING:
     __opts__: dict[str, Any]
@@ -32,7 +32,7 @@ def list_() -> dict[str, Any]:
 
         salt -C 'T@docker:web.host1' docker_ports.list
     """
-    with publication.errors():
+    with salted.errors():
         configured, one = _told()
         return dict(host.find(configured, selection.criteria(container=one.name), one.daemon))
 
@@ -47,7 +47,7 @@ def container() -> dict[str, Any]:
 
         salt -C 'T@docker:web.host1' docker_ports.container
     """
-    with publication.errors():
+    with salted.errors():
         configured, one = _told()
         return host.container(configured, one.name, one.daemon)
 
@@ -62,7 +62,7 @@ def wait(port: str | int, protocol: str = "tcp", timeout: float = 30.0) -> bool:
 
         salt -C 'T@docker' docker_ports.wait 80 timeout=10
     """
-    with publication.errors():
+    with salted.errors():
         configured, one = _told()
         return host.wait(configured, one.name, (port, protocol), timeout, one.daemon)
 
@@ -77,6 +77,6 @@ def history(limit: int = 100) -> dict[str, Any]:
 
         salt -C 'T@docker:web.host1' docker_ports.history limit=10
     """
-    with publication.errors():
+    with salted.errors():
         configured, one = _told()
         return host.history(configured, one.name, one.daemon, limit)
