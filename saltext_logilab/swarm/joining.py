@@ -28,6 +28,7 @@ _UNREAD = 100  # publications that are kept while the key is not known
 _LOOK = 0.2  # seconds between looks at a connection
 _CARE = 1.0  # seconds between looks for a master that listens, and publishes nothing yet
 _BURST = 0.5  # seconds in which the minions of a master that came back begin again
+_SETTLED = (State.AWAY, State.ASKING, State.JOINED)
 _STATES = {"pending": State.PENDING, "rejected": State.REJECTED, "full": State.PENDING}
 
 Handler = Callable[[Seat, Publication], None]
@@ -93,6 +94,10 @@ class Joining:
             if link:
                 link.hurry()
         waiting, master.waiting = master.waiting, []
+        for seat in master.seats.values():
+            if seat.state is State.UNREACHABLE:  # not when its back-off ends: the reason for that is gone
+                seat.state, seat.text = State.WAITING, ""
+                waiting.append(functools.partial(self.sign_in, seat))
         for number, work in enumerate(waiting):
             self._engine.after(_BURST * number / len(waiting), work)
 
@@ -138,7 +143,7 @@ class Joining:
     def sign_in(self, seat: Seat) -> None:
         """Sign in at the master, as soon as it is there."""
         master, engine = seat.master, self._engine
-        if master.seats.get(seat.minion.id) is not seat or seat.state is State.AWAY:
+        if master.seats.get(seat.minion.id) is not seat or seat.state in _SETTLED:
             return
         if not master.up:
             if master.trouble:

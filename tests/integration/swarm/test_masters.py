@@ -68,8 +68,9 @@ def salt(lab: Lab, master: str, *arguments: str) -> dict[str, Any]:
     flag, *rest = arguments if arguments[0] in TYPES else ("", *arguments)
     target, fun, *arg = rest
     with LocalClient(mopts=options(lab, master)) as client:
-        answers = client.cmd(target, fun, parse_input(arg), timeout=20, tgt_type=TYPES[flag])
-    return {minion: value for minion, value in answers.items() if value is not False}
+        told = client.cmd(target, fun, parse_input(arg), timeout=20, tgt_type=TYPES[flag], full_return=True)
+    answered = {minion: one for minion, one in told.items() if one and one.get("out") != "no_return"}
+    return {minion: one["ret"] for minion, one in answered.items()}
 
 
 def published(lab: Lab, *arguments: str) -> str:
