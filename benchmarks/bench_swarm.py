@@ -1,8 +1,9 @@
 """
 Fake minions: what they cost in memory and CPU, beside real minions of the same run.
 
-A swarm is a process of its own, ``salt-swarm run``, at a lab's master with three workers. Memory is PSS. The peer is
-real minions started in the same run. Set ``SWARM_BENCH_MOST`` to 1000 to leave the longest part out.
+A swarm is a process of its own, ``salt-swarm run``, at a lab's master with three workers. It has started when the
+master has taken the start event of each minion. Memory is PSS. The peer is real minions started in the same run. Set
+``SWARM_BENCH_MOST`` to 1000 to leave the longest part out.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from saltext_logilab.swarm.links import Requests
 from saltext_logilab.swarm.minions import FakeMinion
 from saltext_logilab.swarm.sealing import StaleKeyError
 from saltext_logilab.swarm.seats import Master, Seat, State
-from saltext_logilab.swarm.wire import MasterKey
+from saltext_logilab.swarm.wire import MasterKey, SignIn
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +71,32 @@ class _Asking:
         except (WireError, UnavailableError) as err:
             self.seat.text = str(err)
             self.told(False, None)
+
+
+class Knock:
+    """A sign-in of a seat under way; its keys are held no longer than that. ``told`` gets them with the answer."""
+
+    __slots__ = ("_asked", "_engine", "_seat", "_told")
+
+    def __init__(
+        self, engine: Engine, seat: Seat, told: Callable[[Seat, tuple[SignIn, Pair] | None, bytes | None], None]
+    ) -> None:
+        """Prepare it; nothing is sent, and no key is read, before its turn."""
+        self._engine = engine
+        self._seat = seat
+        self._told = told
+        self._asked: tuple[SignIn, Pair] | None = None
+
+    def message(self) -> bytes:
+        """Return what is sent."""
+        seat, engine = self._seat, self._engine
+        sign_in = SignIn.new(seat.minion.id, seat.master.key, known=seat.greeted, signer=engine.signer)
+        self._asked = sign_in, engine.pair(seat.minion)
+        return sign_in.message(self._asked[1].public)
+
+    def done(self, answer: bytes | None) -> None:
+        """Take the answer."""
+        self._told(self._seat, self._asked, answer)
 
 
 class Engine:

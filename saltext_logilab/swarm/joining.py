@@ -16,7 +16,7 @@ from collections.abc import Callable
 from saltext_logilab.errors import LogilabError, WireError
 from saltext_logilab.swarm import links, wire
 from saltext_logilab.swarm.connections import Connection
-from saltext_logilab.swarm.engine import Engine, read_acknowledgement
+from saltext_logilab.swarm.engine import Engine, Knock, read_acknowledgement
 from saltext_logilab.swarm.keys import Pair
 from saltext_logilab.swarm.minions import FakeMinion
 from saltext_logilab.swarm.sealing import StaleKeyError
@@ -28,27 +28,10 @@ _UNREAD = 100  # publications that are kept while the key is not known
 _LOOK = 0.2  # seconds between looks at a connection
 _CARE = 1.0  # seconds between looks for a master that listens, and publishes nothing yet
 _BURST = 0.5  # seconds in which the minions of a master that came back begin again
+_SETTLED = (State.AWAY, State.ASKING, State.JOINED)
 _STATES = {"pending": State.PENDING, "rejected": State.REJECTED, "full": State.PENDING}
 
 Handler = Callable[[Seat, Publication], None]
-
-
-class _Knock:
-    """A sign-in under way; its keys are held no longer than that."""
-
-    __slots__ = ("_asked", "_joining", "_seat")
-
-    def __init__(self, joining: Joining, seat: Seat) -> None:
-        self._joining = joining
-        self._seat = seat
-        self._asked: tuple[SignIn, Pair] | None = None
-
-    def message(self) -> bytes:
-        sign_in, pair = self._asked = self._joining.knock(self._seat)
-        return sign_in.message(pair.public)
-
-    def done(self, answer: bytes | None) -> None:
-        self._joining.answered(self._seat, self._asked, answer)
 
 
 class Joining:
@@ -93,6 +76,10 @@ class Joining:
             if link:
                 link.hurry()
         waiting, master.waiting = master.waiting, []
+        for seat in master.seats.values():
+            if seat.state is State.UNREACHABLE:  # not when its back-off ends: the reason for that is gone
+                seat.state, seat.text = State.WAITING, ""
+                waiting.append(functools.partial(self.sign_in, seat))
         for number, work in enumerate(waiting):
             self._engine.after(_BURST * number / len(waiting), work)
 
@@ -138,7 +125,7 @@ class Joining:
     def sign_in(self, seat: Seat) -> None:
         """Sign in at the master, as soon as it is there."""
         master, engine = seat.master, self._engine
-        if master.seats.get(seat.minion.id) is not seat or seat.state is State.AWAY:
+        if master.seats.get(seat.minion.id) is not seat or seat.state in _SETTLED:
             return
         if not master.up:
             if master.trouble:
@@ -146,13 +133,7 @@ class Joining:
             master.waiting.append(lambda: self.sign_in(seat))
             return
         seat.state = State.ASKING
-        engine.requests(seat).submit(_Knock(self, seat))
-
-    def knock(self, seat: Seat) -> tuple[SignIn, Pair]:
-        """Return how ``seat`` signs in, and its keys."""
-        engine = self._engine
-        sign_in = SignIn.new(seat.minion.id, seat.master.key, known=seat.greeted, signer=engine.signer)
-        return sign_in, engine.pair(seat.minion)
+        engine.requests(seat).submit(Knock(engine, seat, self._answered))
 
     def refresh(self, seat: Seat) -> None:
         """Sign in anew, after a random delay: all minions of a master do it at the same time."""
@@ -175,7 +156,7 @@ class Joining:
         seat.state, seat.greeted = State.WAITING, False
         self.sign_in(seat)
 
-    def answered(self, seat: Seat, asked: tuple[SignIn, Pair] | None, answer: bytes | None) -> None:
+    def _answered(self, seat: Seat, asked: tuple[SignIn, Pair] | None, answer: bytes | None) -> None:
         """Take the ``answer`` to the sign-in that was ``asked`` with a key."""
         engine = self._engine
         if engine.closed or seat.state is not State.ASKING:

@@ -68,8 +68,9 @@ def salt(lab: Lab, master: str, *arguments: str) -> dict[str, Any]:
     flag, *rest = arguments if arguments[0] in TYPES else ("", *arguments)
     target, fun, *arg = rest
     with LocalClient(mopts=options(lab, master)) as client:
-        answers = client.cmd(target, fun, parse_input(arg), timeout=20, tgt_type=TYPES[flag])
-    return {minion: value for minion, value in answers.items() if value is not False}
+        told = client.cmd(target, fun, parse_input(arg), timeout=20, tgt_type=TYPES[flag], full_return=True)
+    answered = {minion: one for minion, one in told.items() if one and one.get("out") != "no_return"}
+    return {minion: one["ret"] for minion, one in answered.items()}
 
 
 def published(lab: Lab, *arguments: str) -> str:
@@ -173,7 +174,7 @@ def test_minions_that_start_slowly_say_so_one_after_another(lab: Lab) -> None:
     with get_event("master", opts=options(lab, "paris"), listen=True) as bus:
         groups = {"late": {"count": 2, "start": "2s"}, "soon": {"count": 2}, "mute": {"count": 1, "start_event": False}}
         with swarm(lab, "paris", groups=groups) as running:
-            wait_until(lambda: running.counts.events == 4, PATIENCE, "four events")
+            assert running.counts.events == 4  # who has joined has said so
         started = [bus.get_event(wait=PATIENCE, tag="salt/minion/")["id"] for _ in range(4)]
     assert set(started[:2]) == {"soon0", "soon1"}
     assert set(started[2:]) == {"late0", "late1"}
