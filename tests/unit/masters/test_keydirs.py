@@ -145,3 +145,30 @@ def test_another_pending_key_beside_an_accepted_one_is_read_as_salt_does(store, 
     place(tmp_path, "minions", "web1", KEYS[0])
     place(tmp_path, "minions_pre", "web1", KEYS[1])
     assert dict(store.scan()) == {"web1": Held("pending", KEYS[1])}
+
+
+def test_what_is_written_here_is_no_change(store, tmp_path):
+    """It is not told; but another key in its place is, also when both happen before anybody has looked."""
+
+    async def follow():
+        told = []
+        following = asyncio.ensure_future(store.follow(told.append))
+        try:
+            await asyncio.sleep(0)
+            for number in range(3):
+                store.put(f"ours{number}", State.ACCEPTED, KEYS[0])
+            (tmp_path / ".new").write_text(KEYS[1].pem)
+            (tmp_path / ".new").rename(tmp_path / "minions" / "ours1")
+            (tmp_path / "minions" / "ours2").unlink()
+            place(tmp_path, "minions", "last", KEYS[2])
+            while "last" not in told:
+                await asyncio.sleep(0.01)
+        finally:
+            following.cancel()
+        return set(told)
+
+    assert asyncio.run(asyncio.wait_for(follow(), 20)) == {"ours1", "ours2", "last"}
+    assert store.read(["ours0", "ours1", "ours2"]) == {
+        "ours0": Held("accepted", KEYS[0]),
+        "ours1": Held("accepted", KEYS[1]),
+    }
