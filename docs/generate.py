@@ -92,8 +92,8 @@ def formula_page(formula: Formula) -> str:
 
 
 def states(folder: Path) -> list[str]:
-    """Return the names under which the SLS of a formula are applied."""
-    return [f"{folder.name}.{file.stem}".removesuffix(".init") for file in sorted(folder.glob("*.sls"), reverse=True)]
+    """Return the states that one applies, the main one first; other SLS are parts of it."""
+    return [folder.name, *([f"{folder.name}.clean"] if (folder / "clean.sls").exists() else [])]
 
 
 def row(parameter: catalogue.Parameter) -> tuple[str, str, str, str]:
