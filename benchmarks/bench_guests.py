@@ -47,7 +47,7 @@ COPIED = """
 # The functions of a minion of the host at hand. The peer is installed in the folder.
 FUNCTIONS = """
 import json, os, sys, time
-folder, uri, function = sys.argv[1:]
+folder, uri, function = sys.argv[1:4]
 sys.path.append(os.path.join(folder, "peer"))
 import salt.config, salt.loader
 opts = dict(salt.config.DEFAULT_MINION_OPTS, id="bench", file_client="local", grains={})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from saltext_logilab.errors import RefusedError
 from saltext_logilab.guests import change, connection, wanted
 from saltext_logilab.guests.connection import Connection
@@ -29,8 +31,8 @@ class ResizeDisk(Held):
     """A growth; done at once, whatever happens afterwards."""
 
     def work(self, link: Connection, task: Task) -> None:
-        """Let it grow."""
-        change.apply(link, change.plan(link, _want(task)))
+        """Let it grow; nothing else of the guest is touched, also of one that is not defined for good."""
+        change.apply(link, replace(change.plan(link, _want(task)), definition=None))
 
     def worked(self, link: Connection, task: Task) -> bool:
         """Whether nothing is left to grow."""

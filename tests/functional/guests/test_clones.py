@@ -109,6 +109,11 @@ def test_a_disk_grows(rig: Rig, model: str) -> None:
         done(rig, rig.call("resize_disk", name, "vda", 0.125))
         path = rig.pool / target if name == model else rig.disk
         assert f"({128 * MIB} bytes)" in run("qemu-img", "info", "-U", path)
+    link = rig.host.open()
+    link.lookupByName(rig.name).undefine()
+    done(rig, rig.call("resize_disk", rig.name, "vda", 0.25))
+    assert re.search(r"Persistent:\s+no", rig.virsh(rig.host, "dominfo", rig.name))
+    link.defineXML(link.lookupByName(rig.name).XMLDesc())
     for words, sentence in (
         (("vda", 0.125), "has that size already"),
         (("vda", 0.0625), "would lose what lies behind"),

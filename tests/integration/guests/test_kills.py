@@ -23,7 +23,6 @@ from saltfactories.daemons.master import SaltMaster
 from saltfactories.daemons.minion import SaltMinion
 from saltfactories.utils.functional import Loaders
 
-from saltext_logilab.guests import settings as guests_settings
 from saltext_logilab.guests.tasks.kinds import KINDS
 from tests.support.libvirt import LibvirtHost
 from tests.support.processes import end, program
@@ -102,7 +101,7 @@ def test_nobody_is_needed(
     """Every guest is intact on one host, and what each record says is true."""
     delayed_convert(tmp_path, program("qemu-img", "qemu-utils"), 1.5)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
-    folder = guests_settings.read(hypervisor.config).folder.parent
+    folder = Path(hypervisor.config["pki_dir"]).parent / "logilab"  # where the minion keeps its tasks
     guests = {"uri": libvirt_host.uri}
     loaders = new_loaders({"logilab": {"state_dir": str(folder), "guests": guests}})
     salt = str(Path(sys.executable).parent / "salt")
