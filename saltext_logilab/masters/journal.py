@@ -23,6 +23,7 @@ from saltext_logilab.masters import keys, notebook, shelf
 from saltext_logilab.masters.group import Group
 from saltext_logilab.masters.reconcile import Applied, Change
 from saltext_logilab.masters.records import (
+    AGAINST_LIMIT,
     MEMBER_SIZE,
     ORIGIN_SIZE,
     Record,
@@ -216,18 +217,18 @@ class Journal(Shelf):
         """
         Return the record of ``change``.
 
-        What follows the settlement of a conflict settles it, too. And who decides about a key of which nothing is left
-        here does so knowing of the tombstones that were dropped: others may still have them.
+        What follows the settlement of a conflict settles it, too, and is against the same keys. And who decides about a
+        key of which nothing is left here does so knowing of the tombstones that were dropped: others may still have
+        them.
         """
         known = self.records([change.subject], change.kind).get(change.subject, ())
-        settles = change.settles or any(
-            one.settles and change.context.get(one.origin, 0) >= one.counter for one in known
-        )
+        seen = [one for one in known if change.context.get(one.origin, 0) >= one.counter]
+        settles = change.settles or any(one.settles for one in seen)
         alone = change.kind == keys.KIND and all(one.fingerprint != change.fingerprint for one in known)
         context = join(change.context, self._dropped()) if alone else change.context
         return Record(
             change.kind, change.subject, change.state, change.fingerprint, change.value, origin, counter,
-            context, at, settles, change.actor,
+            context, at, settles, change.actor, _against(change.fingerprint, seen) if settles else (),
         )  # fmt: skip
 
     def merge(self, received: Iterable[Signed], through: Vector, *, repair: bool = False) -> set[str]:
@@ -335,15 +336,25 @@ class Journal(Shelf):
         return dict(msgpack.unpackb(packed, strict_map_key=False)) if packed else {}
 
     def _is_alone(self, subject: str) -> bool:
-        """Say whether all records about ``subject`` are about different keys."""
-        prints = [one.fingerprint for one in self.records([subject]).get(subject, ())]
-        return len(prints) == len(set(prints))
+        """Say whether all records about ``subject`` are about different keys, none of which a tombstone denies."""
+        known = self.records([subject]).get(subject, ())
+        prints = [one.fingerprint for one in known]
+        denied = {each for one in known if one.state is State.DELETED for each in one.against}
+        return len(prints) == len(set(prints)) and denied.isdisjoint(prints)
 
     def latest(self) -> dict[bytes, int]:
         """Return the version vector of all that this journal knows: the context of a decision about the group."""
         return join(
             self.frontier(), *(one.vector for group in self.records(None, groups.KIND).values() for one in group)
         )
+
+
+def _against(fingerprint: str, seen: Iterable[Record]) -> tuple[str, ...]:
+    """Return the other keys that a settlement for ``fingerprint`` denies: those it knew, and those denied before."""
+    seen = list(seen)
+    near = {one.fingerprint for one in seen} - {fingerprint}
+    far = {denied for one in seen for denied in one.against} - near - {fingerprint}
+    return tuple(sorted([*sorted(near), *sorted(far)][:AGAINST_LIMIT]))
 
 
 def _incarnation() -> bytes:

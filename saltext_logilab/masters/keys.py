@@ -95,6 +95,8 @@ def effect(records: Iterable[Record]) -> Effect:
 
     Of concurrent decisions about one key the restrictive side wins: delete over reject over accept. Decisions about
     different keys do not touch each other; when one key remains it stands, and when several remain it is a conflict.
+    What settles a conflict denies the other keys that it knew: whatever else was decided about them at the same time
+    does not count, but for what settles the conflict otherwise.
 
     :raises ValueError: there are no records.
     """
@@ -102,15 +104,19 @@ def effect(records: Iterable[Record]) -> Effect:
     known = concurrent(records)
     if len(known) == 1:
         return Effect(known[0].state, known[0].fingerprint, known[0].value)
+    denied = {one for record in known for one in record.against}
+    barred = [one for one in known if not one.settles and one.fingerprint in denied]
     for record in known:
-        if not any(other.follows(record) for other in known):  # what has settled a conflict outlives what follows it
+        # what has settled a conflict outlives what follows it
+        if record not in barred and not any(other.follows(record) for other in known):
             by_key.setdefault(record.fingerprint, []).append(record)
     if not by_key:
         raise ValueError("no records, no effect")
     rank = STATES.index
     winners = [max(group, key=lambda one: rank(one.state)) for _, group in sorted(by_key.items())]
-    overruled = tuple(
-        loser for winner in winners for loser in by_key[winner.fingerprint] if rank(loser.state) < rank(winner.state)
+    overruled = (
+        *(one for winner in winners for one in by_key[winner.fingerprint] if rank(one.state) < rank(winner.state)),
+        *(one for one in barred if one.state is State.ACCEPTED),
     )
     standing = [one for one in winners if one.state is not State.DELETED]
     if len(standing) > 1:

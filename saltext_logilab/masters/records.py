@@ -34,10 +34,12 @@ ORIGIN_SIZE = 12
 VALUE_LIMIT = 16 * 1024
 BLOB_LIMIT = VALUE_LIMIT + 8 * 1024
 ACTOR_LIMIT = 64
+AGAINST_LIMIT = 64
 DECODED = 512
 
 DOMAIN = b"saltext-logilab masters record 2\0"
 _FORMAT = 2
+_OTHERS = 7  # fields from the value to the actor
 
 Vector = Mapping[bytes, int]
 """A version vector: origin → the highest counter known of it."""
@@ -66,8 +68,8 @@ class Record:
     One decision about one subject.
 
     ``fingerprint`` is that of the key that it is about; ``value`` is what its kind keeps (a key's PEM; empty in a
-    tombstone). One that ``settles`` supersedes what was known about other keys, too. ``actor`` is who decided, where
-    that is known.
+    tombstone). One that ``settles`` supersedes what was known about other keys, too, and denies those keys: ``against``
+    holds their fingerprints, sorted. ``actor`` is who decided, where that is known.
     """
 
     kind: str
@@ -81,6 +83,7 @@ class Record:
     at: int = field(compare=False)
     settles: bool = False
     actor: str = ""
+    against: tuple[str, ...] = ()
 
     @property
     def vector(self) -> dict[bytes, int]:
@@ -159,7 +162,7 @@ def sign(record: Record, identity: Identity) -> Signed:
         record.kind,
         record.subject,
         record.state.value,
-        bytes.fromhex(record.fingerprint.replace(":", "")),
+        _raw(record.fingerprint),
         record.value,
         record.origin,
         record.counter,
@@ -168,8 +171,14 @@ def sign(record: Record, identity: Identity) -> Signed:
         record.settles,
         record.actor,
     ]
+    if record.against:
+        fields.append([_raw(one) for one in record.against])
     blob = msgpack.packb(fields)
     return Signed(record, blob, identity.key.sign(DOMAIN + blob))
+
+
+def _raw(fingerprint: str) -> bytes:
+    return bytes.fromhex(fingerprint.replace(":", ""))
 
 
 def decode(blob: bytes) -> Record:
@@ -192,6 +201,7 @@ def _decode(blob: bytes) -> Record:
         if form != _FORMAT:
             raise WireError(f"a record has the unknown format {form!r}")
         kind, subject, state, fingerprint, *others = fields
+        others[_OTHERS:] = [tuple(print_.hex(":") for print_ in prints) for prints in others[_OTHERS:]]
         record = Record(kind, subject, State(state), fingerprint.hex(":"), *others)
     except WireError:
         raise
@@ -214,6 +224,14 @@ def _check(record: Record) -> None:
         raise WireError(f"a record about {record.subject!r} has a malformed actor")
     if type(record.settles) is not bool:
         raise WireError(f"a record about {record.subject!r} is malformed")
+    if record.against and not _is_against(record):
+        raise WireError(f"a record about {record.subject!r} is against malformed fingerprints")
+
+
+def _is_against(record: Record) -> bool:
+    against = record.against
+    is_whole = all(len(one) == len(record.fingerprint) for one in against) and len(against) <= AGAINST_LIMIT
+    return record.settles and is_whole and sorted({*against} - {record.fingerprint}) == list(against)
 
 
 def _is_dot(origin: object, counter: object) -> bool:

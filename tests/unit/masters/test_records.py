@@ -27,7 +27,10 @@ def histories(draw: st.DrawFn) -> list[Record]:
         counter = 1 + max((one.counter for one in made if one.origin == origin), default=0)
         state, key = draw(st.sampled_from(keys.STATES)), draw(st.sampled_from(KEYS))
         one = record(state, key, origin, counter, records.join(*(one.vector for one in known)))
-        made.append(dataclasses.replace(one, settles=draw(st.booleans()) and state is State.ACCEPTED))
+        if draw(st.booleans()) and state is State.ACCEPTED:
+            against = {print_ for each in known for print_ in (each.fingerprint, *each.against)} - {key.fingerprint}
+            one = dataclasses.replace(one, settles=True, against=tuple(sorted(against)))
+        made.append(one)
     return made
 
 
@@ -144,6 +147,14 @@ BAD = {
     "an escape sequence for an actor": {"actor": "a\x1b[31m"},
     "long actor": {"actor": "a" * 65},
     "settles": {"settles": 1},
+    "against a key without settling": {"against": (KEYS[1].fingerprint,)},
+    "against its own key": {"settles": True, "against": (KEYS[0].fingerprint,)},
+    "against one key twice": {"settles": True, "against": (KEYS[1].fingerprint, KEYS[1].fingerprint)},
+    "against too many keys": {
+        "settles": True,
+        "against": tuple(f"{one:02x}:" + ":".join(["00"] * 31) for one in range(65)),
+    },
+    "against no fingerprint": {"settles": True, "against": ("00:11",)},
     "another key": {"fingerprint": KEYS[1].fingerprint},
     "counter too low": {"counter": 0},
     "counter too high": {"counter": 2**63},
@@ -165,6 +176,33 @@ def test_a_malformed_record_is_refused(wrong):
 
     with pytest.raises((WireError, OverflowError)):
         travel()
+
+
+def test_a_key_that_a_settlement_has_denied_does_not_come_back():
+    """Rejected here, accepted there, and a conflict settled for another key: when that one goes, neither comes back."""
+    first, other = KEYS[:2]
+    rejected = record(State.REJECTED, first, ORIGINS[0], 1)
+    accepted = record(State.ACCEPTED, first, ORIGINS[1], 1)  # knows nothing of the others
+    rival = record(State.ACCEPTED, other, ORIGINS[2], 1)
+    settled = record(State.ACCEPTED, other, ORIGINS[2], 2, {ORIGINS[0]: 1, ORIGINS[2]: 1})
+    settled = dataclasses.replace(settled, settles=True, against=(first.fingerprint,))
+    means = keys.effect([rejected, accepted, rival, settled])
+    assert (means.state, means.fingerprint, means.overruled) == (State.ACCEPTED, other.fingerprint, (accepted,))
+    deleted = record(State.DELETED, other, ORIGINS[2], 3, settled.vector)
+    deleted = dataclasses.replace(deleted, settles=True, against=(first.fingerprint,))
+    means = keys.effect([rejected, accepted, rival, settled, deleted])
+    assert (means.state, means.fingerprint) == (State.DELETED, other.fingerprint)
+
+
+def test_two_settlements_against_each_other_leave_the_conflict():
+    """Who settles a conflict for one key, and who does so for the other at the same time: it stays."""
+    both = [
+        dataclasses.replace(
+            record(State.ACCEPTED, KEYS[one], ORIGINS[one], 1), settles=True, against=(KEYS[1 - one].fingerprint,)
+        )
+        for one in (0, 1)
+    ]
+    assert {one.fingerprint for one in keys.effect(both).rivals} == {one.fingerprint for one in KEYS[:2]}
 
 
 def test_a_record_of_an_unknown_kind_is_passed_over():
