@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +17,8 @@ class Store:
     """
     A database file with a version.
 
-    Statements run inside :meth:`reading` or :meth:`changing`, each of which is one transaction.
+    Statements run inside :meth:`reading` or :meth:`changing`, each of which is one transaction. Threads of one process
+    may share it: they wait for each other.
     """
 
     def __init__(self, path: Path, what: str, version: int, schema: str) -> None:
@@ -28,6 +30,7 @@ class Store:
         :raises UnavailableError: it is damaged, of a newer version or cannot be written.
         """
         self.path, self._what = path, what
+        self._one_at_a_time = threading.RLock()
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             path.touch(mode=0o600)
@@ -68,12 +71,13 @@ class Store:
     @contextmanager
     def _transaction(self, begin: str) -> Iterator[None]:
         try:
-            self.db.execute(begin)
-            try:
-                yield
-            except BaseException:
-                self.db.execute("ROLLBACK")
-                raise
-            self.db.execute("COMMIT")
+            with self._one_at_a_time:
+                self.db.execute(begin)
+                try:
+                    yield
+                except BaseException:
+                    self.db.execute("ROLLBACK")
+                    raise
+                self.db.execute("COMMIT")
         except sqlite3.Error as err:
             raise UnavailableError(f"{self._what} {self.path} cannot be used: {err}") from err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shlex
 import subprocess
@@ -88,7 +89,8 @@ def test_tasks_whose_minion_is_gone(
         code, told = reaped()
         (work,) = told["silent"][gone.id]["tasks"]
         assert (code, work["task"], work["kind"], work["guest"]) == (1, task, "migrate", traveller.name)
-        traveller.virsh(traveller.host, "migrate-setspeed", traveller.name, "1000")
+        with contextlib.suppress(RuntimeError):  # on a slow machine it has arrived
+            traveller.virsh(traveller.host, "migrate-setspeed", traveller.name, "1000")
         wait_until(seen, PATIENCE, "the guest at kvm2")
     finally:
         gone.start()

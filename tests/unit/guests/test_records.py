@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -91,6 +92,21 @@ def test_what_is_learnt_and_the_first_cancel_stay(records: Records) -> None:
     records.cancel(task, "second")
     assert records.get(task).spec == {"pool": "fast", "volume": "v"}
     assert records.get(task).cancel == "first"
+
+
+def test_threads_share_the_records(records: Records) -> None:
+    """The work of a worker learns while the worker looks: neither breaks the other's transaction."""
+    task = records.add(ORDER, "boot", "unit")
+    records.begin(task.id)
+
+    def learn(number: int) -> None:
+        for turn in range(50):
+            records.learn(task.id, **{f"k{number}-{turn}": turn})
+            records.get(task.id)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(learn, range(4)))
+    assert len(records.get(task.id).spec) == len(task.spec) + 4 * 50
 
 
 def test_progress_has_a_rate(records: Records, clock: Clock) -> None:
