@@ -52,10 +52,16 @@ nagios_settings:
     - require:
       - file: nagios_config_files
 
+{#- By itself: a service that is running and gets enabled is changed by that, and then Salt does not reload it. #}
+nagios_enabled:
+  service.enabled:
+    - name: "{{ cfg.service }}"
+    - require:
+      - pkg: nagios_packages
+
 nagios_service:
   service.running:
     - name: "{{ cfg.service }}"
-    - enable: true
     - reload: true
     - watch:
       - file: nagios_objects
