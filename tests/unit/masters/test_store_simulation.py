@@ -64,6 +64,8 @@ class Memory:
 class Stored(Site):
     """A member that meets the others in a store only."""
 
+    is_lost = False
+
     def begin(self):
         """Start the member's program."""
         self.carrier = StoreCarrier(
@@ -121,7 +123,7 @@ def decided(site):
 
 
 def disturb(chance, sites, lying, kept, folder):
-    """Let the store, or one member, be set back or lost; return a member."""
+    """Let the store, or one member, be set back or lost, but never all members; return a member."""
     victim = chance.choice(sites)
     what = chance.choice(["empty", "older", "parts", "restart", "lost", "lost and older"])
     if what == "empty":
@@ -132,8 +134,9 @@ def disturb(chance, sites, lying, kept, folder):
     if what == "parts":
         for name in [one for one in lying if len(one) == 3 and chance.random() < 0.5]:
             del lying[name]
-    if "lost" in what:
-        lose(victim, next(one for one in sites if one is not victim), folder / f"new{chance.random()}.db")
+    others = [one for one in sites if one is not victim]
+    if "lost" in what and not all(one.is_lost for one in others):
+        lose(victim, others[0], folder / f"new{chance.random()}.db")
     elif what == "restart":
         victim.begin()
     return victim
@@ -147,7 +150,7 @@ def lose(victim, other, path):
     victim.journal.enter(other.journal.founder)
     victim.journal.merge(chain(other.journal.founder, other.journal.beyond({}, "member")), {})
     victim.journal.set_note(FRESH, b"due")
-    victim.store = {}
+    victim.store, victim.is_lost = {}, True
     victim.begin()
 
 
