@@ -41,7 +41,7 @@ class Seen:
     What is known of a member by the store.
 
     ``head`` is its newest one, ``shown`` what lies in the store now (None when nothing does), ``fresh`` whether it has
-    heard this run, ``at`` when it last said something then; ``past`` are runs that are over.
+    heard this run, ``at`` when it last said something then; ``past`` are other runs, and the last number of each.
     """
 
     head: Head
@@ -49,7 +49,16 @@ class Seen:
     fresh: bool = False
     at: float = 0.0
     is_heard: bool = False
-    past: set[bytes] = field(default_factory=set)
+    past: dict[bytes, int] = field(default_factory=dict)
+
+    def is_newer(self, head: Head) -> bool:
+        """
+        Say whether ``head`` is none that was written before: which of two runs is the later one nobody can tell, but
+        only one that still goes on counts further.
+        """
+        if head.run == self.head.run:
+            return head.number >= self.head.number
+        return head.number > self.past.get(head.run, -1)
 
 
 @dataclass
@@ -142,11 +151,11 @@ class Reader:
         if is_same and seen.is_heard:
             return  # nothing new was said
         seen.is_heard = True
-        if head.run in seen.past or (head.run == seen.head.run and head.number < seen.head.number):
+        if not seen.is_newer(head):
             self.set_back = True  # it was newer: nothing is undone by that
             return
         if head.run != seen.head.run:
-            seen.past.add(seen.head.run)
+            seen.past[seen.head.run] = seen.head.number
         seen.head = seen.shown = head
         seen.fresh = head.heard.get(self.own) == self.run
         if seen.fresh:
