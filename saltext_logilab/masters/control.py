@@ -18,7 +18,7 @@ from typing import Any
 from saltext_logilab.errors import LogilabError, RefusedError, UnavailableError
 from saltext_logilab.masters.guard import sentence
 from saltext_logilab.masters.link import MESSAGE_LIMIT, Link
-from saltext_logilab.masters.patience import within
+from saltext_logilab.patience import within
 
 SOCKET = "control"
 ANSWER_LIMIT = 16 * MESSAGE_LIMIT

@@ -29,8 +29,8 @@ from saltext_logilab.masters.guard import sentence
 from saltext_logilab.masters.journal import Journal
 from saltext_logilab.masters.kinds import verify
 from saltext_logilab.masters.link import MESSAGE_LIMIT, Link
-from saltext_logilab.masters.patience import within
 from saltext_logilab.masters.records import Signed, covers, join, member_id, vector
+from saltext_logilab.patience import within
 
 HEARTBEAT = 10.0
 SILENCE = 3 * HEARTBEAT

@@ -33,7 +33,7 @@ from cryptography.x509.oid import NameOID
 from saltext_logilab.errors import UnavailableError, WireError
 from saltext_logilab.identity import Identity, fingerprint
 from saltext_logilab.masters.addresses import Address
-from saltext_logilab.masters.patience import within
+from saltext_logilab.patience import within
 
 log = logging.getLogger(__name__)
 

@@ -30,7 +30,6 @@ from saltext_logilab.masters.jobs.desk import Desk
 from saltext_logilab.masters.jobs.fleet import Fleet
 from saltext_logilab.masters.journal import Journal
 from saltext_logilab.masters.membership import Membership
-from saltext_logilab.masters.patience import within
 from saltext_logilab.masters.peers import FAREWELL, Hooks, Peers
 from saltext_logilab.masters.reconcile import decided
 from saltext_logilab.masters.records import MEMBER_SIZE
@@ -40,6 +39,7 @@ from saltext_logilab.masters.stores import carrier as stores
 from saltext_logilab.masters.stores.carrier import StoreCarrier
 from saltext_logilab.masters.stores.settings import StoreSettings
 from saltext_logilab.masters.surroundings import KeyStore, Surroundings
+from saltext_logilab.patience import within
 
 log = logging.getLogger(__name__)
 

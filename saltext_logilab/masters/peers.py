@@ -19,9 +19,9 @@ from saltext_logilab.masters.group import Member
 from saltext_logilab.masters.guard import forever, sentence
 from saltext_logilab.masters.journal import Journal
 from saltext_logilab.masters.link import Doors, Link, Serve
-from saltext_logilab.masters.patience import within
 from saltext_logilab.masters.records import Vector, member_id
 from saltext_logilab.masters.settings import MastersSettings
+from saltext_logilab.patience import within
 
 log = logging.getLogger(__name__)
 

@@ -13,6 +13,7 @@ import os
 from collections import deque
 from typing import Protocol
 
+from saltext_logilab.patience import within
 from saltext_logilab.swarm import zmtp
 from saltext_logilab.swarm.connections import Address, Connection
 
@@ -157,7 +158,7 @@ def _tell(exchange: Exchange, answer: bytes | None) -> None:
 async def reachable(host: str, port: int, patience: float = 3.0) -> str:
     """Return nothing when somebody listens on ``host:port``, else what is wrong."""
     try:
-        _, writer = await asyncio.wait_for(asyncio.open_connection(host, port), patience)
+        _, writer = await within(patience, asyncio.open_connection(host, port))
     except asyncio.TimeoutError:
         return f"no answer within {patience:g} s"
     except OSError as err:

@@ -19,8 +19,8 @@ from typing import Any, Protocol
 from saltext_logilab.errors import UnavailableError, WireError
 from saltext_logilab.masters.data.keeper import SLICE, Keeper
 from saltext_logilab.masters.guard import forever, sentence
-from saltext_logilab.masters.patience import within
 from saltext_logilab.masters.records import member_id
+from saltext_logilab.patience import within
 
 TICK = 0.5
 COMPARE_INTERVAL = 30.0

@@ -24,7 +24,7 @@ from saltext_logilab.masters.files.fleet import PATIENCE
 from saltext_logilab.masters.files.options import HoldOptions
 from saltext_logilab.masters.guard import sentence
 from saltext_logilab.masters.jobs.fleet import Peers
-from saltext_logilab.masters.patience import within
+from saltext_logilab.patience import within
 
 NAME = "hold.json"
 LOOKS = (1.0, 60.0)  # seconds between two looks: a quarter of ``after``, within these

@@ -22,13 +22,13 @@ from typing import Any
 from saltext_logilab.errors import UnavailableError, WireError
 from saltext_logilab.masters.guard import sentence
 from saltext_logilab.masters.journal import FRESH, Journal
-from saltext_logilab.masters.patience import within
 from saltext_logilab.masters.records import covers, member_id
 from saltext_logilab.masters.stores.backend import CALL_TIME, Backend, ChangedError, Word
 from saltext_logilab.masters.stores.duty import GRACE, HEARTBEAT, Duty
 from saltext_logilab.masters.stores.letters import NAME_SIZE, Head, open_head, seal_head
 from saltext_logilab.masters.stores.reader import Reader
 from saltext_logilab.masters.stores.writer import Log, Writer
+from saltext_logilab.patience import within
 
 log = logging.getLogger(__name__)
 

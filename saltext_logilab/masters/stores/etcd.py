@@ -16,9 +16,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
 from saltext_logilab.errors import UnavailableError
-from saltext_logilab.masters.patience import within
 from saltext_logilab.masters.stores.backend import CALL_TIME, ChangedError, Word, slices
 from saltext_logilab.masters.stores.settings import EtcdSettings, secret
+from saltext_logilab.patience import within
 
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # what is wrong is told by exceptions
 try:

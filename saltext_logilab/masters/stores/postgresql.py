@@ -16,9 +16,9 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from saltext_logilab.errors import UnavailableError
-from saltext_logilab.masters.patience import within
 from saltext_logilab.masters.stores.backend import CALL_TIME, ChangedError, Word, slices
 from saltext_logilab.masters.stores.settings import PostgresqlSettings, secret
+from saltext_logilab.patience import within
 
 try:
     import psycopg

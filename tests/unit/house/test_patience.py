@@ -5,7 +5,7 @@ import gc
 
 import pytest
 
-from saltext_logilab.masters.patience import within
+from saltext_logilab.patience import within
 
 
 def test_a_cancellation_that_comes_with_the_result_is_not_lost():
