@@ -122,7 +122,7 @@ def agent_kernel() -> TinyGuest:
     return agent_kernel_files()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def new_agent_guest(
     agent_kernel: TinyGuest, libvirt_host: LibvirtHost, daemon_root: Path
 ) -> Iterator[Callable[..., AgentGuest]]:
@@ -167,7 +167,7 @@ def end_guest(domain: libvirt.virDomain) -> None:
         domain.destroy()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def agent_guest(new_agent_guest: Callable[..., AgentGuest]) -> AgentGuest:
-    """One running guest with an agent for the session, on the first host; tests do not end it."""
+    """One running guest with an agent for the tests of a file, on the first host; they do not end it."""
     return new_agent_guest()

@@ -142,7 +142,8 @@ class Reader:
             if short in self.seen:
                 self.seen[short].shown = None
             return
-        self.troubles.pop(short, None)
+        if short not in self.broken:  # its log still cannot be read, though its head can
+            self.troubles.pop(short, None)
         seen = self.seen.get(short)
         if seen is None:
             seen = self.seen[short] = Seen(head, head)

@@ -53,6 +53,7 @@ def test_each_step_of_a_life_is_told_once(
     """Paused, renamed, stopped, started: each stands in the history once, and in the registry at once."""
     watched = watch(docker_host)
     container = run_container("ann")
+    wait_until(lambda: "ann" in watched.containers(), PATIENCE, "started")
     container.pause()
     wait_until(lambda: watched.containers()["ann"].state == "paused", PATIENCE, "paused")
     container.unpause()
