@@ -8,7 +8,7 @@ from typing import Any
 from saltext_logilab.guests.seeds import keys, offer
 from saltext_logilab.guests.seeds.offer import Offer
 from tests.support.processes import run
-from tests.support.rigs import MIB, PATIENCE, Rig, worker
+from tests.support.rigs import MIB, PATIENCE, Rig
 from tests.support.waiting import wait_until
 
 WISH = {"minion": {"master": "192.0.2.1"}}
@@ -55,12 +55,6 @@ class Seeds:
         assert told["state"] in ("pending", "running"), told["reason"]
         return told["offer"]
 
-    def _copying(self, task: str) -> bool:
-        told = self.told(task)
-        assert told["state"] in ("pending", "running"), self.rig.call("log", task)
-        process = worker(task)
-        return process is not None and bool(process.children())
-
     def answer(self, task: str, word: str, **more: Any) -> Any:
         """Say what a master says."""
         return self.rig.loaders.modules["libvirt_seed.answer"](task, self.told(task)["nonce"], word, **more)
@@ -68,7 +62,7 @@ class Seeds:
     def step(self, task: str, step: str) -> None:
         """Wait until the task is in ``step``; a master accepts the key where that has to be."""
         if step == "copy":
-            wait_until(lambda: self._copying(task), PATIENCE, "the copy")
+            wait_until(lambda: self.rig.worker(task).children(), PATIENCE, "the copy")
             return
         self.offered(task)
         if step == "answer":
