@@ -53,9 +53,10 @@ import json, sys
 import salt.config, salt.loader, salt.minion
 sys.stdin.readline()
 from saltext_logilab.containers import service, settings
+from saltext_logilab.lifetime import while_parent_lives
 opts = json.loads(sys.argv[1])
 effects = service.Effects(lambda *_: None, lambda: None, lambda: None)
-service.Service(settings.read(opts), effects, service.while_parent_lives()).run()
+service.Service(settings.read(opts), effects, while_parent_lives()).run()
 """
 FIND = """
 import json, resource, sys, time
