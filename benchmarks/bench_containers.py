@@ -55,7 +55,7 @@ sys.stdin.readline()
 from saltext_logilab.containers import service, settings
 from saltext_logilab.lifetime import while_parent_lives
 opts = json.loads(sys.argv[1])
-effects = service.Effects(lambda *_: None, lambda: None, lambda: None)
+effects = service.Effects(lambda *_: None, lambda: None, lambda: True)
 service.Service(settings.read(opts), effects, while_parent_lives()).run()
 """
 FIND = """
