@@ -46,6 +46,7 @@ from saltext_logilab.containers.declared import compare
 from saltext_logilab.containers.ports import parse_all, parse_container_port
 from saltext_logilab.containers.settings import POOL
 from saltext_logilab.errors import LogilabError
+from saltext_logilab.outcomes import outcome as _answer
 
 if TYPE_CHECKING:
     __opts__: dict[str, Any]
@@ -53,10 +54,6 @@ if TYPE_CHECKING:
     __salt__: dict[str, Any]
 
 _ERRORS = (CommandExecutionError, SaltInvocationError, LogilabError)
-
-
-def _answer(name: str, result: bool | None, comment: str, changes: dict[str, Any] | None = None) -> dict[str, Any]:
-    return {"name": name, "result": result, "comment": comment, "changes": changes or {}}
 
 
 def reserved(

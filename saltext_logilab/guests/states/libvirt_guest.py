@@ -44,16 +44,13 @@ from saltext_logilab.guests.tasks import seed as seedings
 from saltext_logilab.guests.tasks import snapshot as snapshots
 from saltext_logilab.guests.tasks.desk import Desk
 from saltext_logilab.guests.tasks.limits import number
+from saltext_logilab.outcomes import outcome as _answer
 
 if TYPE_CHECKING:
     __opts__: dict[str, Any]
     __salt__: dict[str, Any]
 
 _ERRORS = (CommandExecutionError, SaltInvocationError, LogilabError)
-
-
-def _answer(name: str, result: bool | None, comment: str, changes: dict[str, Any] | None = None) -> dict[str, Any]:
-    return {"name": name, "result": result, "comment": comment, "changes": changes or {}}
 
 
 @contextlib.contextmanager

@@ -13,13 +13,10 @@ from typing import TYPE_CHECKING, Any
 from saltext_logilab.errors import LogilabError
 from saltext_logilab.guests import connection, pools
 from saltext_logilab.guests import settings as guests_settings
+from saltext_logilab.outcomes import outcome as _answer
 
 if TYPE_CHECKING:
     __opts__: dict[str, Any]
-
-
-def _answer(name: str, result: bool | None, comment: str, changes: dict[str, Any] | None = None) -> dict[str, Any]:
-    return {"name": name, "result": result, "comment": comment, "changes": changes or {}}
 
 
 def present(
