@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from saltext_logilab import locks
@@ -24,7 +25,7 @@ from saltext_logilab.containers import (
 from saltext_logilab.containers.allocation import Key, Reservation
 from saltext_logilab.containers.client import Client, NoSuchContainerError
 from saltext_logilab.containers.database import exists, opened
-from saltext_logilab.containers.occupants import occupants
+from saltext_logilab.containers.occupants import Occupants, occupants
 from saltext_logilab.containers.picture import View
 from saltext_logilab.containers.ports import parse_container_port, parse_port
 from saltext_logilab.containers.registry import CONNECTED, Daemon, Registry
@@ -250,13 +251,22 @@ def claimed(settings: ContainersSettings) -> list[View]:
 @contextmanager
 def reservations(settings: ContainersSettings) -> Iterator[Reservations]:
     """
-    Open the reservations, with the present holders of all ports.
+    Open the reservations, which look at the present holders of all ports where they have to.
 
     :raises UnavailableError: the state folder cannot be used.
     """
-    holders = occupants(claimed(settings), listeners.of_namespace())
     with opened(settings.folder, durable=True) as connection:
-        yield Reservations(connection, holders, listeners.can_bind)
+        yield Reservations(connection, partial(_holders, settings), listeners.can_bind)
+
+
+def _holders(settings: ContainersSettings) -> Occupants:
+    return occupants(claimed(settings), listeners.of_namespace())
+
+
+def reserved(settings: ContainersSettings, wanted: Key) -> Reservation | None:
+    """Return the reservation of ``wanted``, if it has one; raises as :func:`reservations`."""
+    with reservations(settings) as held:
+        return held.get(wanted)
 
 
 def key(name: str, port: Any, protocol: str) -> Key:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
+from functools import cached_property
 
 from saltext_logilab.containers.allocation import Key, Reservation, check_chosen, pick
 from saltext_logilab.containers.database import transaction
@@ -21,12 +22,22 @@ CanBind = Callable[[str, int], bool]
 
 
 class Reservations:
-    """The reservations behind an open ``connection``; ``can_bind`` tries a port (protocol and number) on this host."""
+    """
+    The reservations behind an open ``connection``.
 
-    def __init__(self, connection: sqlite3.Connection, occupants: Occupants, can_bind: CanBind) -> None:
+    :param look: returns who holds which port now. It is dear, and asked once, where that matters: what is reserved is
+        known without it.
+    :param can_bind: tries a port (protocol and number) on this host.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, look: Callable[[], Occupants], can_bind: CanBind) -> None:
         self._connection = connection
-        self._occupants = occupants
+        self._look = look
         self._can_bind = can_bind
+
+    @cached_property
+    def _occupants(self) -> Occupants:
+        return self._look()
 
     def all(self) -> list[Reservation]:
         """Return all of them, by host port."""
@@ -64,6 +75,7 @@ class Reservations:
 
         :raises RefusedError: the pool is exhausted, or the chosen port is not to be had; the sentence says who has it.
         """
+        self._prepare(needed=self.get(key) is None)
         with transaction(self._connection):
             held = self.get(key)
             if held and port in (None, held.host_port):
@@ -92,6 +104,7 @@ class Reservations:
 
     def prune(self, before: float) -> list[Reservation]:
         """Give back, and return, what nobody publishes now and nobody was seen to publish since ``before``."""
+        self._prepare(needed=True)
         with transaction(self._connection):
             old = [one for one in self.all() if self.is_unused(one) and max(one.at, one.used or 0.0) < before]
             for one in old:
@@ -112,6 +125,11 @@ class Reservations:
         if holder is not None:
             return "" if holder.is_of(owner, container_port) else f"{holder.name} holds it"
         return "" if self._can_bind(protocol, port) else "another process of this host holds it"
+
+    def _prepare(self, *, needed: bool) -> None:
+        """Look before the file is locked: a daemon may be slow, and the engine must not wait for it."""
+        if needed:
+            self._occupants  # noqa: B018 - kept from now on
 
     def _delete(self, key: Key) -> None:
         self._connection.execute(

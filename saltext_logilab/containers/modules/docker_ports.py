@@ -406,6 +406,28 @@ def release(name: str, container_port: str | int, protocol: str = "tcp") -> dict
         return {"changed": had is not None, "host_port": had.host_port if had else None}
 
 
+def reservation(name: str, container_port: str | int, protocol: str = "tcp") -> int | None:
+    """
+    Return the host port that an owner has reserved, None where it has none; no daemon is asked.
+
+    name
+        The owner.
+    container_port
+        The container's port, such as ``80`` or ``53/udp``.
+    protocol
+        ``tcp`` (by default), ``udp`` or ``sctp``.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt web1 docker_ports.reservation web 80
+    """
+    with salted.errors():
+        held = host.reserved(_settings(), host.key(name, container_port, protocol))
+        return held.host_port if held else None
+
+
 def reservations(unused: bool = False) -> list[dict[str, Any]]:
     """
     Return all reservations of this host; each says whether it is ``unused``: no container publishes its port now.

@@ -82,11 +82,10 @@ def reserved(
     """
     try:
         number, told = parse_container_port(container_port, protocol)
-        held = __salt__["docker_ports.reservations"]()
-        own = [one for one in held if (one["name"], one["protocol"], one["container_port"]) == (name, told, number)]
+        held = __salt__["docker_ports.reservation"](name, container_port, protocol)
         subject = f"{name} {number}/{told}"
-        if own and port in (None, own[0]["host_port"]):
-            return _answer(name, True, f"{subject} has port {own[0]['host_port']}")
+        if held and port in (None, held):
+            return _answer(name, True, f"{subject} has port {held}")
         if __opts__["test"]:
             chosen = port or __salt__["docker_ports.port"](name, container_port, protocol, pool)
             return _answer(
@@ -120,18 +119,17 @@ def released(name: str, container_port: str | int, protocol: str = "tcp") -> dic
     """
     try:
         number, told = parse_container_port(container_port, protocol)
-        held = __salt__["docker_ports.reservations"]()
-        own = [one for one in held if (one["name"], one["protocol"], one["container_port"]) == (name, told, number)]
+        held = __salt__["docker_ports.reservation"](name, container_port, protocol)
         subject = f"{name} {number}/{told}"
-        if not own:
+        if not held:
             return _answer(name, True, f"{subject} has no port reserved")
-        changes = {subject: {"old": own[0]["host_port"], "new": None}}
+        changes = {subject: {"old": held, "new": None}}
         if __opts__["test"]:
-            return _answer(name, None, f"port {own[0]['host_port']} of {subject} would be released", changes)
+            return _answer(name, None, f"port {held} of {subject} would be released", changes)
         __salt__["docker_ports.release"](name, container_port, protocol)
     except _ERRORS as err:
         return _answer(name, False, str(err))
-    return _answer(name, True, f"port {own[0]['host_port']} of {subject} is released", changes)
+    return _answer(name, True, f"port {held} of {subject} is released", changes)
 
 
 def available(

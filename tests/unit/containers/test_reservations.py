@@ -30,7 +30,7 @@ def connection(tmp_path):
 def holding(connection, held=(), views=(), unbindable=()):
     """Reservations on a host where ``held`` listens and ``unbindable`` cannot be bound."""
     listening = [Listener("tcp", "0.0.0.0", port) for port in held]
-    return Reservations(connection, occupants(views, listening), lambda _protocol, port: port not in unbindable)
+    return Reservations(connection, lambda: occupants(views, listening), lambda _protocol, port: port not in unbindable)
 
 
 @given(st.text(min_size=1), st.sampled_from(["tcp", "udp"]), st.integers(1, 65535))
@@ -49,6 +49,29 @@ def test_a_pick_is_never_taken(taken):
             pick(WEB, POOL, taken)
     else:
         assert pick(WEB, POOL, taken) not in taken
+
+
+def test_what_is_reserved_is_known_without_a_look(connection):
+    """Who holds which port is asked where that matters, before the file is locked, and once."""
+    looks = []
+
+    def look():
+        assert not connection.in_transaction
+        looks.append(1)
+        return {}
+
+    held = Reservations(connection, look, lambda _protocol, _port: True)
+    assert (held.get(WEB), looks) == (None, [])
+    made, _ = held.reserve(WEB, POOL, 1.0)
+    held.prune(0.0)
+    assert looks == [1]
+    again = Reservations(connection, look, lambda _protocol, _port: True)
+    assert (again.get(WEB), again.propose(WEB, POOL), again.reserve(WEB, POOL, 2.0)) == (
+        made,
+        made.host_port,
+        (made, False),
+    )
+    assert looks == [1]
 
 
 def test_for_ever(connection):
