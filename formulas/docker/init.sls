@@ -24,6 +24,16 @@ docker_config:
     - require:
       - pkg: docker_packages
 
+{#- systemd still tries the old file, or has given up: either would be the answer to Salt's start. #}
+docker_service_no_longer_retried:
+  cmd.run:
+    - name: systemctl stop docker.socket {{ cfg.service }}; systemctl reset-failed docker.socket {{ cfg.service }}
+    - onlyif: systemctl show --property ActiveState {{ cfg.service }} | grep -qE '=(failed|activating)'
+    - onchanges:
+      - file: docker_config
+    - require_in:
+      - service: docker_service
+
 docker_service:
   service.running:
     - name: {{ cfg.service | json }}

@@ -54,11 +54,10 @@ def test_the_engine_serves(formula_host: Callable[..., FormulaHost]) -> None:
     machine.exec("systemctl", "start", "salt-docker-prune.service")
     assert machine.exec("docker", "ps", "--format", "{{.Names}}").output == "web\n"
 
-    # What dockerd would not start with is told, and the container runs on.
+    # What dockerd would not start with is told, and the container runs on; mended, one run is enough, whatever systemd tries.
     host.give({"docker": {**pillar, "daemon": {"storage-driver": "nosuch"}}})
     assert host.apply("docker").failed != []
     assert requests.head(direct, timeout=10).ok
-    machine.exec("systemctl", "reset-failed", "docker")  # it was started too often, says systemd
     host.give({"docker": pillar})
     assert host.apply("docker").failed == []
     host.apply_twice("docker.clean")
