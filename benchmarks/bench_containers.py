@@ -32,6 +32,7 @@ import salt.cache
 import salt.config
 import salt.loader
 
+from benchmarks import memory
 from benchmarks.table import Row
 from saltext_logilab.containers import database, settings
 from saltext_logilab.containers.registry import Registry
@@ -198,7 +199,7 @@ def following(host: DockerHost, folder: Path) -> Iterator[Row]:
     with subprocess.Popen(command, stdin=subprocess.PIPE, text=True) as process:
         try:
             time.sleep(10)  # it has imported Salt, and waits
-            bare = own_memory(process.pid)
+            bare = memory.own(process.pid)
             assert process.stdin is not None
             process.stdin.write("go\n")
             process.stdin.flush()
@@ -213,16 +214,10 @@ def following(host: DockerHost, folder: Path) -> Iterator[Row]:
             time.sleep(IDLE)
             share = 100 * (sum(process_.cpu_times()[:2]) - before) / IDLE
             yield Row("idle engine, 200 containers", share, "% of a core", "", 0.1)
-            more = (own_memory(process.pid) - bare) / 1024
+            more = (memory.own(process.pid) - bare) / 1024
             yield Row("memory beyond the bare Salt process", more, "MiB", "", 15)
         finally:
             process.kill()
-
-
-def own_memory(pid: int) -> int:
-    """Return the memory that a process has for itself alone, in KiB, in RAM or swapped out."""
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return sum(int(line.split()[1]) for line in lines if line.startswith(("RssAnon:", "VmSwap:")))
 
 
 def await_count(place: Path, count: int) -> None:

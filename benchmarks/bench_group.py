@@ -19,7 +19,7 @@ from pathlib import Path
 
 import psutil
 
-from benchmarks import cluster
+from benchmarks import cluster, memory
 from benchmarks.bench_keys import PATIENCE, A, B, cpu, keys, lab_of, new_key
 from benchmarks.table import Row
 from saltext_logilab.lab import configs
@@ -86,7 +86,7 @@ def joins(lab: Lab, pem: str, folder: Path) -> Iterator[Row]:
     yield Row("  CPU of the new member beyond its idling", used, "s", f"cluster, all: {peer_cpu:.3g} s", bar=3)
 
 
-def rest(lab: Lab) -> Iterator[Row]:
+def rest(lab: Lab, folder: Path) -> Iterator[Row]:
     """Let all rest; look at the engines and at what goes over a link of two that are equal."""
     time.sleep(15)
     engines = [engine(lab, master) for master in MASTERS]
@@ -98,9 +98,8 @@ def rest(lab: Lab) -> Iterator[Row]:
     pairs = len(MASTERS) * (len(MASTERS) - 1) / 2
     grown = sum(after[link] - sent[link] for link in after.keys() & sent.keys())
     yield Row("  an exchange of two that are equal", grown / (REST / HEARTBEAT * pairs), "bytes", bar=2048)
-    siblings = [one.memory_info().rss for one in psutil.Process(engines[1].ppid()).children()]
-    beyond = engines[1].memory_info().rss - min(siblings)
-    yield Row("  its memory (RSS) beyond the smallest process of that master", beyond / 2**20, "MiB", bar=25)
+    beyond = max(memory.beyond_bare(one, folder) for one in engines)
+    yield Row("  memory of the largest, beyond an engine that does nothing", beyond, "MiB", bar=25)
 
 
 def bytes_sent(lab: Lab) -> dict[str, int]:
@@ -139,5 +138,5 @@ def heal(pem: str) -> Iterator[Row]:
 def rows() -> list[Row]:
     """Measure a group of three masters, and a pair that is parted."""
     pem = new_key()
-    with lab_of({}, MASTERS) as lab, tempfile.TemporaryDirectory() as folder:
-        return [*joins(lab, pem, Path(folder)), *rest(lab), *heal(pem)]
+    with tempfile.TemporaryDirectory(prefix="bench-") as name, lab_of(memory.beside(Path(name)), MASTERS) as lab:
+        return [*joins(lab, pem, Path(name)), *rest(lab, Path(name)), *heal(pem)]

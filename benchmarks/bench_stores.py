@@ -19,6 +19,7 @@ from typing import Any
 
 import psutil
 
+from benchmarks import memory
 from benchmarks.bench_group import KEYS, engine, fill
 from benchmarks.bench_keys import PATIENCE, SINGLE, A, B, Watch, keys, lab_of, new_key, one_at_a_time
 from benchmarks.table import Row
@@ -55,11 +56,11 @@ def measure(kind: str, pem: str) -> Iterator[Row]:
         store = new_store(kind, Path(folder), Authority())
         try:
             options = {"logilab": {"masters": {"store": configured(store.settings())}}}
-            with lab_of(options) as lab:
+            with lab_of({**options, **memory.beside(Path(folder))}) as lab:
                 reach_at(lab, {A: NOWHERE, B: NOWHERE})
                 yield from singles(kind, lab, pem)
                 yield from many(kind, lab, pem)
-                yield from rest(kind, lab, store.server.port)
+                yield from rest(kind, lab, Path(folder), store.server.port)
         finally:
             store.server.stop()
 
@@ -88,7 +89,7 @@ def many(kind: str, lab: Lab, pem: str) -> Iterator[Row]:
     yield Row("  CPU of the engine of B per 1,000 keys", 1000 * spent / KEYS, "s", bar=1.0)
 
 
-def rest(kind: str, lab: Lab, port: int) -> Iterator[Row]:
+def rest(kind: str, lab: Lab, folder: Path, port: int) -> Iterator[Row]:
     """Let both rest; look at the engines and at what goes over their connections with the store."""
     time.sleep(30)
     engines = [engine(lab, master) for master in (A, B)]
@@ -98,9 +99,8 @@ def rest(kind: str, lab: Lab, port: int) -> Iterator[Row]:
     yield Row(f"{kind}: at rest: CPU of the busiest engine", max(shares), "% of a core", bar=0.5)
     grown = (traffic(engines, port) - sent) / len(engines) / (REST / HEARTBEAT)
     yield Row("  an exchange with the store", grown, "bytes", bar=2048)
-    siblings = [one.memory_info().rss for one in psutil.Process(engines[1].ppid()).children()]
-    beyond = engines[1].memory_info().rss - min(siblings)
-    yield Row("  its memory (RSS) beyond the smallest process of that master", beyond / 2**20, "MiB")
+    beyond = max(memory.beyond_bare(one, folder) for one in engines)
+    yield Row("  memory of the larger, beyond an engine that does nothing", beyond, "MiB", bar=25)
 
 
 def traffic(engines: list[psutil.Process], port: int) -> int:
