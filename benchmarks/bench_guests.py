@@ -1,14 +1,16 @@
 """
 Guests: what an inventory of 1,001 guests that are off costs, in calls and in CPU, and how soon tasks answer.
 
-A private libvirtd; the peer, saltext-virt, is installed beside for the run and asks the same daemon. Calls are those
-that libvirt's client logs, in a run of its own; CPU is that of the calling process, of the programs that it starts, and
-of libvirtd.
+A private libvirtd, and a disk for each guest, as guests have; the peer, saltext-virt, is installed beside for the run
+and asks the same daemon. Calls are those that libvirt's client logs, in a run of its own; CPU is that of the calling
+process, of the programs that it starts, and of libvirtd.
 """
 
 from __future__ import annotations
 
 import json
+import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -20,6 +22,7 @@ import psutil
 
 from benchmarks import guest_ping
 from benchmarks.table import Row
+from saltext_logilab.guests.sizes import MIB
 from tests.support.libvirt import LibvirtHost
 
 GUESTS = 1001
@@ -30,6 +33,7 @@ DOMAIN = """
   <name>guest{number:04}</name><memory unit='MiB'>512</memory><vcpu>2</vcpu>
   <os><type arch='x86_64' machine='pc'>hvm</type></os>
   <devices>
+    <disk type='file'><driver type='raw'/><source file='{disk}'/><target dev='vda' bus='virtio'/></disk>
     <interface type='user'><mac address='52:54:00:00:{high:02x}:{low:02x}'/><model type='virtio'/></interface>
   </devices>
 </domain>
@@ -118,16 +122,20 @@ class Cost:
     cpu: float
 
 
-def cost(host: LibvirtHost, folder: Path, function: str, guests: int = GUESTS) -> Cost:
-    """Measure ``function`` on a host with so many ``guests``: once for its CPU, once for its calls."""
+def cost(host: LibvirtHost, folder: Path, function: str, guests: int = GUESTS, times: int = 5) -> Cost:
+    """Measure ``function`` on a host with so many ``guests``: its CPU (the median of some times), and its calls."""
     command = [sys.executable, "-W", "ignore", "-c", CALL, str(folder), host.uri, function]
     daemon = psutil.Process(host.pid)
-    before = sum(daemon.cpu_times()[:4])
-    answer = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    found, own, children = json.loads(answer.splitlines()[-1])
-    if found != guests:
-        raise RuntimeError(f"{function} told of {found} guests, not of {guests}")
-    cpu = own + children + sum(daemon.cpu_times()[:4]) - before
+
+    def once() -> float:
+        before = sum(daemon.cpu_times()[:4])
+        answer = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        found, own, children = json.loads(answer.splitlines()[-1])
+        if found != guests:
+            raise RuntimeError(f"{function} told of {found} guests, not of {guests}")
+        return float(own + children + sum(daemon.cpu_times()[:4]) - before)
+
+    cpu = statistics.median(once() for _ in range(times))
     log = folder / "rpc.log"
     logging = {"LIBVIRT_LOG_FILTERS": "1:rpc", "LIBVIRT_LOG_OUTPUTS": f"1:file:{log}"}
     subprocess.run(
@@ -139,11 +147,15 @@ def cost(host: LibvirtHost, folder: Path, function: str, guests: int = GUESTS) -
     return Cost(calls, cpu)
 
 
-def define(host: LibvirtHost, guests: int = GUESTS, *, start: bool = False) -> None:
-    """Define the guests, and start them where they shall run (TCG; they have nothing to boot from)."""
+def define(host: LibvirtHost, disks: Path, guests: int = GUESTS, *, start: bool = False) -> None:
+    """Define the guests, each with an empty disk, and start them where they shall run (TCG)."""
+    disks.mkdir()
     link = libvirt.open(host.uri)
     for number in range(guests):
-        text = DOMAIN.format(number=number, high=number // 256, low=number % 256)
+        disk = disks / f"{number}.img"
+        disk.touch()
+        os.truncate(disk, MIB)
+        text = DOMAIN.format(number=number, disk=disk, high=number // 256, low=number % 256)
         if start:
             small = text.replace("'MiB'>512", "'MiB'>32").replace("</type></os>", "</type><boot dev='hd'/></os>")
             link.defineXML(small).create()
@@ -158,7 +170,7 @@ def running(folder: Path) -> tuple[Cost, Cost]:
     host = LibvirtHost(folder / "busy")
     try:
         host.start()
-        define(host, RUNNING, start=True)
+        define(host, folder / "busy" / "disks", RUNNING, start=True)
         return cost(host, folder, "libvirt_guest.info", RUNNING), cost(host, folder, "libvirt_guest.stats", RUNNING)
     finally:
         host.stop()
@@ -208,9 +220,9 @@ def rows() -> list[Row]:
         host = LibvirtHost(folder / "host")
         try:
             host.start()
-            define(host)
+            define(host, folder / "disks")
             info, stats = cost(host, folder, "libvirt_guest.info"), cost(host, folder, "libvirt_guest.stats")
-            peer = cost(host, folder, "virt.vm_info")
+            peer = cost(host, folder, "virt.vm_info", times=1)
             answers = answer_times(host, folder)
             image = seed(folder)
             busy, busy_stats = running(folder)
