@@ -126,17 +126,30 @@ def _base(link: Connection, want: Wanted) -> ET.Element:
 
     Who tells a whole definition gets nothing but the kind of virtualization, where it is not said.
     """
-    capabilities = ET.fromstring(link.getCapabilities())  # noqa: S314 - it comes from libvirtd
-    architecture = capabilities.findtext("host/cpu/arch", "x86_64")
-    kinds = [one.get("type", "") for one in capabilities.iterfind(f"guest/arch[@name='{architecture}']/domain")]
-    best = "kvm" if "kvm" in kinds else next(iter(kinds), "")
-    accelerator = want.accelerator or want.definition.get("type") or best
-    if accelerator not in kinds:
-        has = ", ".join(sorted(kinds)) or "none"
-        raise ConfigurationError(f"this host cannot run {architecture} guests by {accelerator!r} (it has: {has})")
+    architecture, accelerator = _virtualization(link, want.accelerator or want.definition.get("type"))
     if want.definition.find("os") is not None:
         return ET.Element("domain", type=accelerator)
     return canonical.read(BASE.format(accelerator=accelerator, architecture=architecture))
+
+
+def _virtualization(link: Connection, wanted: str | None) -> tuple[str, str]:
+    """
+    Return architecture and kind of virtualization of a new guest: as ``wanted``, or the best that there is.
+
+    :raises ConfigurationError: this host does not have it.
+    """
+    try:  # the capabilities of the host would be asked of all its emulators, which takes seconds the first time
+        told = ET.fromstring(link.getDomainCapabilities(None, None, None, wanted))  # noqa: S314 - from libvirtd
+        return told.findtext("arch", ""), told.findtext("domain", "")
+    except connection.libvirt.libvirtError:
+        capabilities = ET.fromstring(link.getCapabilities())  # noqa: S314 - it comes from libvirtd
+    architecture = capabilities.findtext("host/cpu/arch", "x86_64")
+    kinds = [one.get("type", "") for one in capabilities.iterfind(f"guest/arch[@name='{architecture}']/domain")]
+    best = "kvm" if "kvm" in kinds else next(iter(kinds), "")
+    if (wanted or best) not in kinds:
+        has = ", ".join(sorted(kinds)) or "none"
+        raise ConfigurationError(f"this host cannot run {architecture} guests by {wanted or best!r} (it has: {has})")
+    return architecture, wanted or best
 
 
 def _merged(present: ET.Element, want: Wanted, disks: _Disks) -> ET.Element:

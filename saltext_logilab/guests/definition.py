@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,22 +82,27 @@ def parse(text: str) -> Definition:
         raise ValueError(f"no XML: {err}") from err
     if root.tag != "domain":
         raise ValueError(f"no domain, but <{root.tag}>")
-    system = root.find("os/type")
+    devices: dict[str, list[ET.Element]] = {}
+    for one in root.find("devices") or ():  # paths such as "devices/disk" would double what a guest costs
+        devices.setdefault(one.tag, []).append(one)
+    boot = root.find("os")
+    system = None if boot is None else boot.find("type")
     return Definition(
         machine=None if system is None else system.get("machine"),
         architecture=None if system is None else system.get("arch"),
         accelerator=root.get("type", "unknown"),
         title=root.findtext("title"),
-        disks=tuple(_disk(one) for one in root.iterfind("devices/disk")),
-        interfaces=tuple(_interface(one) for one in root.iterfind("devices/interface")),
-        passthrough=len(root.findall("devices/hostdev")),
-        agent=_agent(root),
+        disks=tuple(_disk(one) for one in devices.get("disk", ())),
+        interfaces=tuple(_interface(one) for one in devices.get("interface", ())),
+        passthrough=len(devices.get("hostdev", ())),
+        agent=_agent(devices.get("channel", ())),
     )
 
 
-def _agent(root: ET.Element) -> str | None:
-    for target in root.iterfind("devices/channel/target"):
-        if target.get("name") == AGENT:
+def _agent(channels: Iterable[ET.Element]) -> str | None:
+    for one in channels:
+        target = one.find("target")
+        if target is not None and target.get("name") == AGENT:
             return target.get("state", "")
     return None
 

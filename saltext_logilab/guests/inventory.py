@@ -47,16 +47,20 @@ class Volume:
     name: str
 
 
-def guests(link: Connection, name: str | None = None) -> list[Guest]:
+def guests(link: Connection, name: str | None = None, *, counters: bool = False) -> list[Guest]:
     """
     Return all guests, or the one called ``name``, by name; one call to the daemon.
 
+    :param counters: also what disks, cards and processors count, for which libvirtd asks each running guest's emulator.
     :raises GuestError: there is no such guest.
     """
+    known = connection.libvirt
+    size = known.VIR_DOMAIN_STATS_STATE | known.VIR_DOMAIN_STATS_BALLOON | known.VIR_DOMAIN_STATS_VCPU
+    groups = 0 if counters else size  # 0 stands for all
     if name is None:
-        found = link.getAllDomainStats(0, 0)
+        found = link.getAllDomainStats(groups, 0)
     else:
-        found = link.domainListGetStats([connection.find(link, name)], 0, 0)
+        found = link.domainListGetStats([connection.find(link, name)], groups, 0)
     return sorted((_guest(domain, stats) for domain, stats in found), key=lambda it: it.name)
 
 

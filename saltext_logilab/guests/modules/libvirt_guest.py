@@ -109,7 +109,7 @@ def stats(name: str | None = None) -> dict[str, dict[str, Any]]:
         salt kvm1 libvirt_guest.stats
     """
     with _opened() as link:
-        found = inventory.guests(link, name)
+        found = inventory.guests(link, name, counters=True)
     return {
         one.name: {
             "state": one.state,
@@ -139,7 +139,10 @@ def disks(name: str | None = None) -> dict[str, dict[str, dict[str, Any]]]:
         salt kvm1 libvirt_guest.disks web
     """
     with _opened() as link:
-        sizes = {one.name: inventory.numbered(one.stats, "block", SIZES) for one in inventory.guests(link, name)}
+        sizes = {
+            one.name: inventory.numbered(one.stats, "block", SIZES)
+            for one in inventory.guests(link, name, counters=True)
+        }
         made, known = inventory.definitions(link, name), inventory.volumes(link)
     return {
         guest: {one.target: {**_disk(one, known), **sizes.get(guest, {}).get(one.target, {})} for one in found.disks}

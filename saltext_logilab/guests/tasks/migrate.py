@@ -8,6 +8,7 @@ where the guest is, not by what the call returned.
 from __future__ import annotations
 
 import threading
+import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from typing import Any
 
@@ -36,11 +37,16 @@ def check(link: Connection, guest: str, options: dict[str, Any]) -> dict[str, ob
         raise RefusedError(f"the guest {guest!r} holds {made.passthrough} devices of this host and cannot move")
     uuid = found.UUIDString()
     with connection.opened(options["to"]) as other:
-        if other.getCapabilities().split("</uuid>")[0] == link.getCapabilities().split("</uuid>")[0]:
-            raise RefusedError(f"{options['to']} is the host on which the guest {guest!r} runs")
         if any(guest == one.name() or uuid == one.UUIDString() for one in other.listAllDomains()):
+            if _host(other) == _host(link):
+                raise RefusedError(f"{options['to']} is the host on which the guest {guest!r} runs")
             raise RefusedError(f"{options['to']} has a guest {guest!r} already")
     return {"uuid": uuid, "persistent": bool(found.isPersistent()), **options}
+
+
+def _host(link: Connection) -> str | None:
+    """Return the UUID of a host; libvirtd may take seconds to answer, as it tries all its emulators the first time."""
+    return ET.fromstring(link.getCapabilities()).findtext("host/uuid")  # noqa: S314 - it comes from libvirtd
 
 
 class Migrate(Operation):
