@@ -54,7 +54,7 @@ def test_the_engine_serves(formula_host: Callable[..., FormulaHost]) -> None:
     machine.exec("systemctl", "start", "salt-docker-prune.service")
     assert machine.exec("docker", "ps", "--format", "{{.Names}}").output == "web\n"
 
-    # What dockerd would not start with is told, and the container runs on; mended, one run is enough, whatever systemd tries.
+    # What dockerd would not start with is told, and the container runs on; mended, one run is enough.
     host.give({"docker": {**pillar, "daemon": {"storage-driver": "nosuch"}}})
     assert host.apply("docker").failed != []
     assert requests.head(direct, timeout=10).ok
