@@ -1,13 +1,13 @@
 """
 The exchange of records over one link: each side says what it has, and sends what the other one lacks.
 
-Messages: ``["hello", about]``; ``["have", journal, frontier, digest, members]`` at the start, after new records and
-as a heartbeat; ``["records", [[blob, signature], …], through, journal]``. ``through`` is None but in the last part of a
-batch: then it says up to which counter of each origin the receiver now has all that the sender has, if its journal is
-still the one that has asked. Any part may be lost or
-come twice: what was not acknowledged by a ``have`` is sent again over the next link. ``["reset", journal]`` tells a
-member that it has known more before: its journal was set back. ``["ask", number, what, about]`` is a question, answered
-by ``["told", number, answer]``.
+Messages: ``["hello", about]``; ``["have", journal, frontier, digest, members, refused]`` at the start, after new
+records and as a heartbeat, with the number of members known and that of records refused because their origin was none;
+``["records", [[blob, signature], …], through, journal]``. ``through`` is None but in the last part of a batch: then it
+says up to which counter of each origin the receiver now has all that the sender has, if its journal is still the one
+that has asked. Any part may be lost or come twice: what was not acknowledged by a ``have`` is sent again over the next
+link. ``["reset", journal]`` tells a member that it has known more before: its journal was set back.
+``["ask", number, what, about]`` is a question, answered by ``["told", number, answer]``.
 
 With a member that is suspended or gone only the records about members are exchanged: so it learns what has become of
 it.
@@ -27,7 +27,7 @@ from saltext_logilab.errors import LogilabError, UnavailableError, WireError
 from saltext_logilab.masters import group as groups
 from saltext_logilab.masters.guard import sentence
 from saltext_logilab.masters.journal import Journal
-from saltext_logilab.masters.kinds import verify
+from saltext_logilab.masters.kinds import verify, verify_all
 from saltext_logilab.masters.link import MESSAGE_LIMIT, Link
 from saltext_logilab.masters.records import Signed, covers, join, member_id, vector
 from saltext_logilab.patience import within
@@ -73,6 +73,7 @@ class Exchange:
     _acknowledge: bool = True
     _repaired: float = float("-inf")
     _met: int = 0
+    _refused: int = 0
     _number: bytes = b""
     _repeated: float = float("-inf")
     _sent_at: float = float("-inf")
@@ -161,7 +162,7 @@ class Exchange:
 
     def _have(self) -> list[Any]:
         known = self.journal
-        return ["have", known.number, known.frontier(), known.digest(), len(known.group().members)]
+        return ["have", known.number, known.frontier(), known.digest(), len(known.group().members), self._refused]
 
     async def _introduce(self) -> None:
         """Send what is known about members, whenever it has grown."""
@@ -211,9 +212,10 @@ class Exchange:
             self.heard()
 
     def _on_have(self, fields: list[Any]) -> None:
-        number, frontier, digest, members = fields
+        number, frontier, digest, members, refused = fields
         theirs = vector(frontier)
-        if not isinstance(number, bytes) or not isinstance(digest, bytes) or type(members) is not int:
+        types = (type(number), type(digest), type(members), type(refused))
+        if types != (bytes, bytes, int, int):
             raise WireError("what a member says that it has is malformed")
         if not self.is_full:
             return
@@ -224,7 +226,7 @@ class Exchange:
             self.journal.confirm()
         self.theirs = theirs
         anew, self._number = number != self._number, number  # another journal: what was sent to the old one is lost
-        self._cursor = join({} if self._is_to_repeat(members) or anew else self._cursor, theirs)
+        self._cursor = join({} if self._is_to_repeat(members, refused) or anew else self._cursor, theirs)
         if not self.complete and covers(self.journal.frontier(), theirs):
             self.complete = True
             self.changed(set())  # who has waited for that need not wait for a record
@@ -232,13 +234,13 @@ class Exchange:
         self.heard()
         self._wake.set()
 
-    def _is_to_repeat(self, their_members: int) -> bool:
+    def _is_to_repeat(self, their_members: int, they_refused: int) -> bool:
         """
         Say whether to send once more what they do not have, though it was sent.
 
-        They have refused it, as records of a member that they did not know; perhaps they know it now.
+        It was lost; or they have refused it, as records of a member that they did not know, and know one more now.
         """
-        now, met = time.monotonic(), their_members != self._met
+        now, met = time.monotonic(), bool(they_refused) and their_members != self._met
         self._met = their_members
         if not met and now - max(self._sent_at + ANSWER_TIME, self._repeated + REPAIR_INTERVAL) < 0:
             return False
@@ -287,10 +289,9 @@ class Exchange:
         """
         publics = self.journal.group().publics()
         received, about_members, unknown = [], [], 0
-        for blob, signature in pairs:
-            if self.journal.holds(blob, signature):
-                continue
-            one = verify(blob, signature, publics)
+        fresh = [(blob, signature) for blob, signature in pairs if not self.journal.holds(blob, signature)]
+        for pair, checked in zip(fresh, verify_all(fresh, publics), strict=True):
+            one = checked or verify(*pair, publics)
             if one is None:
                 unknown += 1
             elif one.record.kind == groups.KIND:
@@ -300,6 +301,7 @@ class Exchange:
             else:
                 received.append(one)
         self.strangers = self.strangers + unknown if unknown else 0
+        self._refused += unknown
         return received, about_members
 
     def _on_reset(self, fields: list[Any]) -> None:

@@ -122,7 +122,7 @@ class Member:
             "undo_pull": self._puller.undo,
             "release": self._watch.release,
         }
-        self._gone = self._evicted()
+        self._states = self._member_states()
 
     async def run(self) -> None:
         """
@@ -192,22 +192,22 @@ class Member:
         self._rounds.arrived({one for one in subjects if not one.startswith("SHA256:")})
 
     def _group_changed(self) -> None:
+        before = self._states
         self._follow_group()
-        self._rounds.look_again()
+        if not before or not before.items() <= self._states.items():  # one more member changes nothing about keys
+            self._rounds.look_again()
 
     def _follow_group(self) -> None:
         """Follow what the records say of the members: links, and what an eviction entails."""
         self._carriers.refresh()
         archive.keep(self._journal)
-        gone = self._evicted()
-        if gone - self._gone:
+        before, self._states = self._states, self._member_states()
+        if any(state == "evicted" != before.get(short) for short, state in self._states.items()):
             self._rounds.forget_soon()  # whoever was evicted knows the AES key
             self._rounds.look_again()
-        self._gone = gone
 
-    def _evicted(self) -> frozenset[bytes]:
-        members = self._journal.group().members
-        return frozenset(short for short, one in members.items() if one.state == "evicted")
+    def _member_states(self) -> dict[bytes, str]:
+        return {short: one.state for short, one in self._journal.group().members.items()}
 
     def _held(self) -> dict[str, tuple[str, str]]:
         shown = {minion: decided(held) for minion, held in self._store.scan()}

@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 FIRST_CONTACT = 3.0
 BACKOFF = (0.25, 1.0)
 ELSEWHERE, RARELY = 150.0, 10  # who was heard over another carrier so lately is dialled so much more rarely
+COURTESY = 0.3  # seconds for which one of two that hear of each other at the same time lets the other one dial
 FAREWELL = 1.0  # seconds in which a link to a member that is gone tells it so
 
 
@@ -141,7 +142,7 @@ class Peers:
 
     async def run(self) -> None:
         """Listen and dial until cancelled."""
-        self.refresh()
+        self._follow(courtesy=0.0)
         try:
             await forever(self._listen, self._deaf)
         finally:
@@ -155,6 +156,9 @@ class Peers:
 
     def refresh(self) -> None:
         """Follow the group: dial new members, leave those that are gone alone."""
+        self._follow(COURTESY)
+
+    def _follow(self, courtesy: float) -> None:
         group, own = self._journal.group(), member_id(self._journal.identity.public)
         me = group.members.get(own)
         gone = me is not None and me.state in ("left", "evicted")
@@ -166,7 +170,7 @@ class Peers:
             state = self.states.get(short)
             if state is None:
                 state = self.states[short] = PeerState(member)
-                state.dialling = asyncio.ensure_future(self._keep_dialling(state))
+                state.dialling = asyncio.ensure_future(self._keep_dialling(state, courtesy if short < own else 0.0))
             state.member = member
         for short in self.states.keys() - wanted.keys():
             state = self.states.pop(short)
@@ -272,7 +276,8 @@ class Peers:
     def _is_known(self, public: bytes) -> bool:
         return member_id(public) in self._journal.group().members
 
-    async def _keep_dialling(self, state: PeerState) -> None:
+    async def _keep_dialling(self, state: PeerState, courtesy: float) -> None:
+        await asyncio.sleep(courtesy)
         pause = BACKOFF[0]
         while True:
             await state.alone.wait()  # a link that the peer has dialled serves as well

@@ -42,7 +42,7 @@ log = logging.getLogger(__name__)
 
 POLL_INTERVAL = 1.0
 SECOND_READING = 0.03
-LONGEST_PAUSE = 0.25
+FIRST_PAUSE, LONGEST_PAUSE = 0.01, 0.25
 
 
 class Rounds:
@@ -162,6 +162,7 @@ class Rounds:
             await asyncio.sleep(POLL_INTERVAL)
 
     async def _next_round(self) -> None:
+        pause = FIRST_PAUSE
         while True:
             await self._wake.wait()
             self._wake.clear()
@@ -169,7 +170,8 @@ class Rounds:
             await self._round()
             self._mend("round")
             # A burst of changes is taken in ever larger pieces, but not in so large ones that the last waits for long.
-            await asyncio.sleep(min(0.01 + 2 * (time.monotonic() - began), LONGEST_PAUSE))
+            await asyncio.sleep(min(pause + 2 * (time.monotonic() - began), LONGEST_PAUSE))
+            pause = min(2 * pause, LONGEST_PAUSE) if self._wake.is_set() else FIRST_PAUSE
 
     def _failed(self, error: str) -> None:
         self._fail("round", error)

@@ -42,6 +42,7 @@ class Ledger:
         """Open the ledger at ``path``, made when it is not there; :raises UnavailableError: it cannot be used."""
         self._store = Store(path, "the ledger of minion data", VERSION, _SCHEMA)
         self._sums: dict[str, list[int]] = {kind: [0] * BUCKETS for kind in KINDS}
+        self._digests: dict[str, bytes] = {}  # of what has not changed since: they are asked for every second
         self._banks: dict[Name, Bank] = {}
         with self._store.reading() as db:
             rows = db.execute("SELECT kind, minion, blob FROM banks").fetchall()
@@ -75,6 +76,7 @@ class Ledger:
             self._set(name, bank)
 
     def _set(self, name: Name, bank: Bank | None) -> None:
+        self._digests.pop(name[0], None)
         old = self._banks.pop(name, None)
         for one in filter(None, (old, bank)):
             if one.parts:
@@ -88,7 +90,9 @@ class Ledger:
 
     def digest(self, kind: str) -> bytes:
         """Return the digest of all of ``kind``."""
-        return sha256(self.sums(kind)).digest()[:8]
+        if kind not in self._digests:
+            self._digests[kind] = sha256(self.sums(kind)).digest()[:8]
+        return self._digests[kind]
 
     def within(self, kind: str, buckets: Iterable[int]) -> Iterator[tuple[str, Bank]]:
         """Yield what is known of the minions in ``buckets``, in the order of their ids."""

@@ -22,7 +22,7 @@ from saltext_logilab.masters.guard import forever, sentence
 from saltext_logilab.masters.records import member_id
 from saltext_logilab.patience import within
 
-TICK = 0.5
+TICK = 1.0
 COMPARE_INTERVAL = 30.0
 LOOK_INTERVAL = (1.0, 15.0)
 LOOK_PAUSE = 0.0015  # seconds without a look for each file that one looks at: at most 0.3 % of a processor
