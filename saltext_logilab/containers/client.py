@@ -250,6 +250,9 @@ class Client:
         try:
             answer = self._ask(connection, call).read()
             is_whole = True
+        except (NoSuchContainerError, NotRunningError):
+            is_whole = True
+            raise
         except (OSError, http.client.HTTPException) as err:
             raise UnavailableError(f"{self.url} broke off its answer: {_reason(err)}") from err
         finally:
@@ -265,6 +268,8 @@ class Client:
             response = connection.getresponse()
         except (OSError, http.client.HTTPException) as err:
             raise UnavailableError(f"the daemon {self.url} cannot be reached: {_reason(err)}") from err
+        if response.status in (404, 409) and call.container:
+            response.read()  # so that the connection can be used again
         if response.status == 404 and call.container:
             raise NoSuchContainerError(f"{self.url} has no container {call.container!r}")
         if response.status == 409 and call.container:

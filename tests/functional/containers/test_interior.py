@@ -6,6 +6,7 @@ import hashlib
 import io
 import tarfile
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from saltext_logilab.within.transport import Command, NoSuchFileError, NotRunnin
 from tests.support.docker import DockerHost
 from tests.support.podman import PodmanHost
 from tests.support.processes import program
+from tests.support.relays import Relay
 
 SHELLESS = "logilab/shell-less"
 
@@ -144,6 +146,22 @@ def test_input_of_a_command(web: Interior) -> None:
     assert web.run(Command(("true",), stdin=data)).code == 0
     assert web.run(Command(("sleep", "100"), stdin=data, timeout=0.5)).code is None
     assert Interior(Client(web._client.url), "web", 0.5).run(Command(("sleep", "100"), timeout=50)).code is None
+
+
+@pytest.mark.usefixtures("web")
+def test_what_is_asked_goes_over_one_connection(docker_host: DockerHost, tcp_relay: Callable[..., Relay]) -> None:
+    """Once it stands no other one is needed, but for streams: what a program says needs its own."""
+    relay = tcp_relay(Path(docker_host.url.removeprefix("unix://")))
+    inside = Interior(Client(f"tcp://127.0.0.1:{relay.port}", keep=True), "web")
+    assert inside.has("/bin")
+    relay.drop_new()
+    assert inside.has("/bin")
+    assert not inside.has("/nothing")
+    assert inside._state["Running"]
+    assert not inside._is_podman
+    assert relay.connections == 1
+    with pytest.raises(UnavailableError):
+        inside.run(Command(("true",)))
 
 
 def test_a_stopped_container(docker_host: DockerHost, web: Interior) -> None:
