@@ -9,6 +9,7 @@ import aetcd
 import pytest
 
 from tests.support.etcd import EtcdServer
+from tests.support.waiting import wait_until
 
 
 def test_watch_sees_a_put(etcd_server: EtcdServer) -> None:
@@ -33,6 +34,12 @@ def test_data_outlive_a_kill(new_etcd_server: Callable[[], EtcdServer]) -> None:
         async with aetcd.Client(server.host, server.port) as client:
             await client.put(b"kept", b"yes")
 
+    def is_kept() -> bool:
+        try:
+            return asyncio.run(get()) == b"yes"
+        except aetcd.ClientError:
+            return False  # gRPC takes a moment before it tries again an address where nobody has answered
+
     async def get() -> bytes:
         async with aetcd.Client(server.host, server.port, timeout=10) as client:
             return (await client.get(b"kept")).value
@@ -45,4 +52,4 @@ def test_data_outlive_a_kill(new_etcd_server: Callable[[], EtcdServer]) -> None:
         asyncio.run(get())
     server.restart()
     assert server.pid != first
-    assert asyncio.run(get()) == b"yes"
+    wait_until(is_kept, 60, "what was put before")
