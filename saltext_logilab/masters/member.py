@@ -194,7 +194,7 @@ class Member:
     def _group_changed(self) -> None:
         before = self._states
         self._follow_group()
-        if not before or not before.items() <= self._states.items():  # one more member changes nothing about keys
+        if not before.items() <= self._states.items():  # one more member of this group changes nothing about keys
             self._rounds.look_again()
 
     def _follow_group(self) -> None:
@@ -207,7 +207,9 @@ class Member:
             self._rounds.look_again()
 
     def _member_states(self) -> dict[bytes, str]:
-        return {short: one.state for short, one in self._journal.group().members.items()}
+        """Return the state of each member, and who has founded the group: another founder's is another group."""
+        members = self._journal.group().members
+        return {self._journal.founder: "founder", **{short: one.state for short, one in members.items()}}
 
     def _held(self) -> dict[str, tuple[str, str]]:
         shown = {minion: decided(held) for minion, held in self._store.scan()}

@@ -141,6 +141,23 @@ def test_masters_that_lived_apart_are_told_first(tmp_path):
     apart(tmp_path, story)
 
 
+def test_a_group_of_one_becomes_part_of_another(tmp_path):
+    """What was decided in it before is decided anew there: nothing of it counts as applied any more."""
+
+    async def story(paris, nantes):
+        await paris.ask("init")
+        await nantes.ask("init")
+        nantes.place("mine", KEYS[1])
+        paris.place("theirs", KEYS[0])
+        await until(lambda: nantes.journal.counts()["accepted"] == 1, "noted on nantes")
+        await until(lambda: paris.journal.counts()["accepted"] == 1, "noted on paris")
+        text = await paris.ask("invite")
+        assert (await nantes.ask("join", text=text, adopt=True, dry_run=False))["joined"]
+        await until(lambda: "mine" in paris.accepted() and "theirs" in nantes.accepted(), "both are shared")
+
+    apart(tmp_path, story)
+
+
 def test_two_masters_of_one_name_are_refused(tmp_path):
     """Else no operator could tell one from the other."""
 
