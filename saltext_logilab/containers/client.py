@@ -266,10 +266,10 @@ class Client:
             target = f"{call.path}?{urlencode(call.query)}" if call.query else call.path
             connection.request(call.method, target, call.body, headers)
             response = connection.getresponse()
+            if response.status in (404, 409) and call.container:
+                response.read()  # so that the connection can be used again
         except (OSError, http.client.HTTPException) as err:
             raise UnavailableError(f"the daemon {self.url} cannot be reached: {_reason(err)}") from err
-        if response.status in (404, 409) and call.container:
-            response.read()  # so that the connection can be used again
         if response.status == 404 and call.container:
             raise NoSuchContainerError(f"{self.url} has no container {call.container!r}")
         if response.status == 409 and call.container:
